@@ -1,0 +1,195 @@
+"""Who is asking: clients that registered themselves (RFC 7591).
+
+A registration that nobody approved is not stored: the `client_id` is the registration itself,
+compressed and sealed, and its secret is derived from it. So a flood of registrations leaves no
+trace, and no registration is ever lost. One that does not fit `Limits.sealed_client_id`
+characters goes into a bounded table, oldest evicted, until the owner approves it.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from personal_auth.errors import InvalidClient, InvalidClientMetadata, InvalidRedirectUri
+from personal_auth.limits import Limits
+from personal_auth.redirects import read
+from personal_auth.sealing import BrokenSeal, Sealer, digest, from_text, same, to_text
+from personal_auth.store import Put, Record, Records
+
+AUTH_METHODS = ("none", "client_secret_post", "client_secret_basic")
+SEALED = "c1."
+STORED = "c1-"
+MAC_BYTES = 16
+NONCE_BYTES = 8
+
+# Part of the `c1.` format: with other words here, sealed ids that are out there cannot be read.
+WORDS = (
+    b'["client_secret_basic","client_secret_post","none",["https://chatgpt.com/connector/oauth/'
+    b'","https://chatgpt.com/connector_platform_oauth_redirect","https://insiders.vscode.dev/'
+    b'redirect","https://vscode.dev/redirect","cursor://anysphere.cursor-mcp/oauth/callback",'
+    b'"http://127.0.0.1:33418/","http://[::1]:","http://127.0.0.1:","http://localhost:'
+    b'6274/oauth/callback","https://claude.com/api/mcp/auth_callback","https://claude.ai/api/mcp/'
+    b'auth_callback"]]MCP CLI Proxy Inspector Visual Studio Code Cursor ChatGPT Claude'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client as it registered; its name is self-chosen and proves nothing."""
+
+    id: str
+    name: str
+    redirect_uris: tuple[str, ...]
+    auth_method: str = "none"
+    secret_hash: str | None = None
+
+    def to_record(self) -> Record:
+        """Returns what is stored of an approved client."""
+        record: Record = {
+            "id": self.id,
+            "name": self.name,
+            "redirect_uris": list(self.redirect_uris),
+            "auth_method": self.auth_method,
+        }
+        return record if self.secret_hash is None else {**record, "secret_hash": self.secret_hash}
+
+    @classmethod
+    def from_record(cls, record: Record) -> Client:
+        """Reverses `to_record`."""
+        return cls(
+            id=record["id"],
+            name=record["name"],
+            redirect_uris=tuple(record["redirect_uris"]),
+            auth_method=record["auth_method"],
+            secret_hash=record.get("secret_hash"),
+        )
+
+    def authenticate(self, secret: str | None) -> None:
+        """Proves the client by its secret, if it has one (RFC 6749 §2.3.1).
+
+        Raises:
+            InvalidClient: The secret is missing or wrong.
+        """
+        if self.secret_hash is None:
+            return
+        if secret is None or not same(digest(secret), self.secret_hash):
+            raise InvalidClient("The client's authentication failed.")
+
+
+class Clients:
+    """Registers clients and finds them again."""
+
+    def __init__(self, records: Records, sealer: Callable[[], Sealer], limits: Limits) -> None:
+        self._records = records
+        self._sealer = sealer
+        self._limits = limits
+
+    async def register(self, metadata: dict[str, Any]) -> tuple[Client, str | None]:
+        """Returns a new client and its secret, None for a public one (RFC 7591 §3.1).
+
+        Raises:
+            InvalidRedirectUri: None of the redirect URIs could ever receive a code.
+            InvalidClientMetadata: Another member is malformed or not supported.
+        """
+        uris = self._redirect_uris(metadata.get("redirect_uris"))
+        name = metadata.get("client_name") or ""
+        if not isinstance(name, str):
+            raise InvalidClientMetadata("client_name must be a string.")
+        method = metadata.get("token_endpoint_auth_method") or "none"
+        if method not in AUTH_METHODS:
+            raise InvalidClientMetadata(
+                f"token_endpoint_auth_method must be one of: {', '.join(AUTH_METHODS)}."
+            )
+        name = " ".join(name.split())[: self._limits.client_name_chars]
+        client_id = self._seal(name, uris, method)
+        if len(client_id) > self._limits.sealed_client_id:
+            client_id = await self._store(name, uris, method)
+        client = await self.find(client_id)
+        return client, None if method == "none" else self._secret(client_id)
+
+    async def find(self, client_id: str) -> Client:
+        """Returns the client with this id.
+
+        Raises:
+            InvalidClient: There is none.
+        """
+        if client_id.startswith(STORED):
+            record = await self._records.get("clients", digest(client_id))
+            if record is None:
+                raise InvalidClient("The client is unknown: it must register again.")
+            return Client.from_record(record)
+        try:
+            name, uris, method = self._unseal(client_id)
+        except (BrokenSeal, ValueError, zlib.error) as error:
+            raise InvalidClient("The client is unknown: it must register again.") from error
+        return self._client(client_id, name, uris, method)
+
+    async def keep(self, client: Client) -> None:
+        """Makes a client that the owner approved outlive its registration."""
+        if client.id.startswith(STORED):
+            await self._records.put(Put("clients", digest(client.id), client.to_record()))
+
+    def _client(self, client_id: str, name: str, uris: list[str], method: str) -> Client:
+        secret_hash = None if method == "none" else digest(self._secret(client_id))
+        return Client(client_id, name, tuple(uris), method, secret_hash)
+
+    def _secret(self, client_id: str) -> str:
+        return "pcs_" + to_text(self._sealer().mac("client-secret", client_id.encode()))
+
+    def _seal(self, name: str, uris: list[str], method: str) -> str:
+        plain = json.dumps([name, uris, method], separators=(",", ":"), ensure_ascii=False)
+        squeezer = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=WORDS)
+        body = squeezer.compress(plain.encode()) + squeezer.flush()
+        body = secrets.token_bytes(NONCE_BYTES) + body
+        return SEALED + to_text(self._sealer().mac("client", body)[:MAC_BYTES] + body)
+
+    def _unseal(self, client_id: str) -> tuple[str, list[str], str]:
+        if not client_id.startswith(SEALED):
+            raise BrokenSeal
+        raw = from_text(client_id.removeprefix(SEALED))
+        mac, body = raw[:MAC_BYTES], raw[MAC_BYTES:]
+        if not same(self._sealer().mac("client", body)[:MAC_BYTES], mac):
+            raise BrokenSeal
+        plain = zlib.decompressobj(-15, zdict=WORDS).decompress(body[NONCE_BYTES:])
+        name, uris, method = json.loads(plain)
+        return name, uris, method
+
+    async def _store(self, name: str, uris: list[str], method: str) -> str:
+        client_id = STORED + secrets.token_urlsafe(24)
+        client = self._client(client_id, name, uris, method)
+        ring = await self._records.get("clients", "waiting") or {"ids": []}
+        ids = [*ring["ids"], digest(client_id)]
+        for evicted in ids[: -self._limits.stored_clients]:
+            self._records.put_later(Put("clients", evicted, {}, ttl=0.001))
+        life = self._limits.client_seconds
+        self._records.put_later(Put("clients", ids[-1], client.to_record(), life))
+        ids = ids[-self._limits.stored_clients :]
+        self._records.put_later(Put("clients", "waiting", {"ids": ids}))
+        return client_id
+
+    def _redirect_uris(self, uris: object) -> list[str]:
+        limits = self._limits
+        if not isinstance(uris, list) or not all(isinstance(uri, str) for uri in uris):
+            raise InvalidRedirectUri("redirect_uris must be a list of strings.")
+        if not 1 <= len(uris) <= limits.redirect_uris:
+            raise InvalidRedirectUri(
+                f"redirect_uris must have 1 to {limits.redirect_uris} entries."
+            )
+        if any(len(uri) > limits.redirect_uri_chars for uri in uris):
+            raise InvalidRedirectUri(
+                f"A redirect URI must have at most {limits.redirect_uri_chars} characters."
+            )
+        refusal: InvalidRedirectUri | None = None
+        for uri in uris:
+            try:
+                read(uri)
+            except InvalidRedirectUri as error:
+                refusal = error
+            else:
+                return uris  # one that can be used; a foreign one beside it is refused when used
+        raise refusal or InvalidRedirectUri("redirect_uris must not be empty.")

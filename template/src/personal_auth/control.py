@@ -1,0 +1,135 @@
+"""How a command reaches the state of a server that runs: JSON lines over a Unix socket.
+
+The process that holds the state directory's lock serves `control.sock` (mode 0600); a command
+that does not get the lock speaks to it through `ControlStore`, so every command is the same code
+whether the server runs or not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, SupportsFloat
+
+from personal_auth.errors import StoreUnavailable
+from personal_auth.store import SnapshotStore
+
+SOCKET_PATH_BYTES = 100  # what macOS allows, less a little
+LINE_BYTES = 64 * 1024 * 1024  # the longest answer is the list of all keys
+
+
+class ControlServer:
+    """Serves a `SnapshotStore` to the owner's commands."""
+
+    def __init__(self, store: SnapshotStore, path: Path) -> None:
+        self._store = store
+        self._path = path
+        self._elsewhere: str | None = None
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Listens; a socket that a dead process left behind is replaced."""
+        self._path.unlink(missing_ok=True)
+        where = str(self._path)
+        if len(os.fsencode(os.path.abspath(where))) > SOCKET_PATH_BYTES:
+            self._elsewhere = tempfile.mkdtemp(prefix="personal-auth-")  # mode 0700
+            where = os.path.join(self._elsewhere, "control.sock")
+            self._path.symlink_to(where)
+        before = os.umask(0o177)
+        try:
+            self._server = await asyncio.start_unix_server(self._serve, where, limit=LINE_BYTES)
+        finally:
+            os.umask(before)
+
+    async def stop(self) -> None:
+        """Stops listening and removes the socket."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
+        self._path.unlink(missing_ok=True)
+        if self._elsewhere is not None:
+            shutil.rmtree(self._elsewhere, ignore_errors=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while line := await reader.readline():
+                try:
+                    answer = {"ok": await self._answer(json.loads(line))}
+                except (StoreUnavailable, ValueError, KeyError, TypeError) as error:
+                    answer = {"error": str(error)}
+                writer.write(json.dumps(answer).encode() + b"\n")
+                await writer.drain()
+        writer.close()
+
+    async def _answer(self, request: dict[str, Any]) -> Any:
+        store, collection = self._store, request["collection"]
+        match request["op"]:
+            case "get":
+                return await store.get(request["key"], collection=collection)
+            case "put":
+                ttl = request.get("ttl")
+                return await store.put(
+                    request["key"], request["value"], collection=collection, ttl=ttl
+                )
+            case "delete":
+                return await store.delete(request["key"], collection=collection)
+            case "keys":
+                return await store.keys(collection)
+            case operation:
+                raise ValueError(f"unknown operation {operation!r}")
+
+
+class ControlStore:
+    """The state of a running server, seen from another process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def get(self, key: str, *, collection: str | None = None) -> dict[str, Any] | None:
+        answer = await self._ask({"op": "get", "key": key, "collection": collection})
+        return answer if isinstance(answer, dict) else None
+
+    async def put(
+        self,
+        key: str,
+        value: Mapping[str, Any],
+        *,
+        collection: str | None = None,
+        ttl: SupportsFloat | None = None,
+    ) -> None:
+        request = {"op": "put", "key": key, "value": dict(value), "collection": collection}
+        await self._ask({**request, "ttl": None if ttl is None else float(ttl)})
+
+    async def delete(self, key: str, *, collection: str | None = None) -> bool:
+        return bool(await self._ask({"op": "delete", "key": key, "collection": collection}))
+
+    async def keys(self, collection: str | None = None, *, limit: int | None = None) -> list[str]:
+        keys: list[str] = await self._ask({"op": "keys", "collection": collection})
+        return keys[:limit]
+
+    async def _ask(self, request: dict[str, Any]) -> Any:
+        try:
+            reader, writer = await asyncio.open_unix_connection(
+                os.path.realpath(self._path), limit=LINE_BYTES
+            )
+        except OSError as error:
+            raise StoreUnavailable(
+                f"Another process holds {self._path.parent} and does not answer on"
+                f" {self._path.name}: wait until it has started, or stop it."
+            ) from error
+        try:
+            writer.write(json.dumps(request).encode() + b"\n")
+            await writer.drain()
+            answer = json.loads(await reader.readline() or b'{"error": "the server went away"}')
+        finally:
+            writer.close()
+        if "error" in answer:
+            raise StoreUnavailable(f"The running server could not do that: {answer['error']}.")
+        return answer["ok"]

@@ -1,0 +1,201 @@
+"""What the HTTP endpoints accept and answer, but for the consent page.
+
+Metadata (RFC 8414, RFC 9728), registration (RFC 7591), token (RFC 6749) and revocation
+(RFC 7009). Every answer is JSON without null members; every refusal has the RFC's status.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from personal_auth.clients import AUTH_METHODS, Client, Clients
+from personal_auth.errors import (
+    InvalidClient,
+    InvalidGrant,
+    InvalidRequest,
+    Refused,
+    UnsupportedGrantType,
+)
+from personal_auth.forms import Parameters, client_credentials, read_form, read_json
+from personal_auth.grants import Grants, Tokens, canonical_resource
+from personal_auth.identity import MCP_PATH, Identity
+from personal_auth.limits import Limits
+
+VERIFIER = re.compile(r"[A-Za-z0-9\-._~]{43,128}\Z")  # RFC 7636 §4.1
+RESOURCE_SCOPES = ["tools"]
+SERVER_SCOPES = ["tools", "offline_access"]
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def refusal(error: Refused) -> JSONResponse:
+    """Returns an error answer (RFC 6749 §5.2)."""
+    body = {"error": error.code, "error_description": error.description}
+    headers = {"Cache-Control": "no-store"}
+    if isinstance(error, InvalidClient):
+        headers["WWW-Authenticate"] = 'Basic realm="client"'
+    wait = getattr(error, "retry_after", None)
+    if wait is not None:
+        headers["Retry-After"] = str(wait)
+    return JSONResponse(body, error.status, headers)
+
+
+class Endpoints:
+    """Serves every route of the authorization server but `/authorize`."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        limits: Limits,
+        clients: Clients,
+        grants: Grants,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._identity = identity
+        self._limits = limits
+        self._clients = clients
+        self._grants = grants
+        self._clock = clock
+
+    def routes(self) -> list[Route]:
+        """Returns the routes, metadata at every place where a client may look for it."""
+        server, path = _constant(self.server_metadata()), MCP_PATH
+        resource = _constant(self.resource_metadata())
+        known = "/.well-known"
+        return [
+            Route(f"{known}/oauth-authorization-server", server),
+            Route(f"{known}/oauth-authorization-server{path}", server),
+            Route(f"{known}/openid-configuration", server),
+            Route(f"{known}/openid-configuration{path}", server),
+            Route(f"{known}/oauth-protected-resource", resource),
+            Route(f"{known}/oauth-protected-resource{path}", resource),
+            Route(f"{known}/{{rest:path}}", _nothing_here, methods=["GET", "POST"]),
+            Route("/register", _refusing(self._register), methods=["POST"]),
+            Route("/token", _refusing(self._token), methods=["POST"]),
+            Route("/revoke", _refusing(self._revoke), methods=["POST"]),
+        ]
+
+    def server_metadata(self) -> dict[str, Any]:
+        """Returns the authorization server metadata (RFC 8414 §2)."""
+        issuer = self._identity.issuer
+        return {
+            "issuer": issuer,
+            "authorization_endpoint": f"{issuer}/authorize",
+            "token_endpoint": f"{issuer}/token",
+            "registration_endpoint": f"{issuer}/register",
+            "revocation_endpoint": f"{issuer}/revoke",
+            "response_types_supported": ["code"],
+            "response_modes_supported": ["query"],
+            "grant_types_supported": ["authorization_code", "refresh_token"],
+            "code_challenge_methods_supported": ["S256"],
+            "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
+            "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
+            "authorization_response_iss_parameter_supported": True,
+            "scopes_supported": SERVER_SCOPES,
+        }
+
+    def resource_metadata(self) -> dict[str, Any]:
+        """Returns the protected resource metadata (RFC 9728 §2)."""
+        return {
+            "resource": self._identity.resource,
+            "authorization_servers": [self._identity.issuer],
+            "scopes_supported": RESOURCE_SCOPES,
+            "bearer_methods_supported": ["header"],
+        }
+
+    async def _register(self, request: Request) -> Response:
+        metadata = await read_json(request, self._limits.body_bytes)
+        client, secret = await self._clients.register(metadata)
+        answer: dict[str, Any] = {
+            "client_id": client.id,
+            "client_id_issued_at": int(self._clock()),
+            "redirect_uris": list(client.redirect_uris),
+            "token_endpoint_auth_method": client.auth_method,
+            "grant_types": ["authorization_code", "refresh_token"],
+            "response_types": ["code"],
+            "scope": " ".join(SERVER_SCOPES),
+        }
+        if client.name:
+            answer["client_name"] = client.name
+        if secret is not None:
+            answer |= {"client_secret": secret, "client_secret_expires_at": 0}
+        return JSONResponse(answer, 201, {"Cache-Control": "no-store"})
+
+    async def _token(self, request: Request) -> Response:
+        form = await read_form(request, self._limits.body_bytes)
+        client = await self._client(request, form)
+        canonical_resource(self._identity, form.every("resource"))
+        match form.need("grant_type"):
+            case "authorization_code":
+                tokens = await self._redeem(form, client)
+            case "refresh_token":
+                scopes = (form.get("scope") or "").split() or None
+                tokens = await self._grants.refresh(form.need("refresh_token"), client, scopes)
+            case _:
+                raise UnsupportedGrantType(
+                    "grant_type must be authorization_code or refresh_token."
+                )
+        return JSONResponse(self._answer(tokens), 200, {"Cache-Control": "no-store"})
+
+    async def _redeem(self, form: Parameters, client: Client) -> Tokens:
+        verifier, code = form.need("code_verifier"), form.need("code")
+        if not VERIFIER.match(verifier):
+            raise InvalidGrant("code_verifier must be 43 to 128 unreserved characters (PKCE).")
+        return await self._grants.redeem(code, client, form.need("redirect_uri"), verifier)
+
+    async def _revoke(self, request: Request) -> Response:
+        form = await read_form(request, self._limits.body_bytes)
+        client = await self._client(request, form)
+        await self._grants.revoke_token(form.need("token"), client)
+        return JSONResponse({}, 200, {"Cache-Control": "no-store"})
+
+    async def _client(self, request: Request, form: Parameters) -> Client:
+        client_id, secret = client_credentials(request, form)
+        client = await self._clients.find(client_id)
+        client.authenticate(secret)
+        return client
+
+    def _answer(self, tokens: Tokens) -> dict[str, Any]:
+        return {
+            "access_token": tokens.access,
+            "token_type": "Bearer",
+            "expires_in": max(math.floor(tokens.expires - self._clock()), 0),
+            "refresh_token": tokens.refresh,
+            "scope": " ".join(tokens.scopes),
+        }
+
+
+def _refusing(endpoint: Endpoint) -> Endpoint:
+    async def answer(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except Refused as error:
+            return refusal(error)
+
+    return answer
+
+
+def _constant(document: dict[str, Any]) -> Endpoint:
+    async def answer(request: Request) -> Response:
+        return JSONResponse(document, headers={"Cache-Control": "public, max-age=300"})
+
+    return answer
+
+
+async def _nothing_here(request: Request) -> Response:
+    return refusal(NotHere("There is nothing at this address."))
+
+
+class NotHere(InvalidRequest):
+    """The path leads nowhere."""
+
+    code = "not_found"
+    status = 404

@@ -1,0 +1,118 @@
+"""What can be refused, as one tree: a stable code for programs, a safe sentence for people.
+
+Checks raise one of these; none of them returns False, so a forgotten check cannot pass. No
+description ever carries a token, a code, a password or text that a caller chose freely.
+"""
+
+from __future__ import annotations
+
+
+class StartRefused(Exception):
+    """The server must not start; the message is the one sentence its owner reads."""
+
+
+class Refused(Exception):
+    """A request is refused; `code` and `status` follow RFC 6749 §5.2 unless a subclass says so."""
+
+    code = "invalid_request"
+    status = 400
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description)
+        self.description = description
+
+
+class InvalidRequest(Refused):
+    """A parameter is missing, repeated, too long or malformed."""
+
+
+class RequestTooLarge(Refused):
+    """The body or the request line exceeds its bound."""
+
+    status = 413
+
+
+class InvalidClient(Refused):
+    """The client is unknown or not authenticated: the sign for clients to register anew."""
+
+    code = "invalid_client"
+    status = 401
+
+
+class InvalidGrant(Refused):
+    """The code or refresh token is unknown, used, expired, revoked or somebody else's."""
+
+    code = "invalid_grant"
+
+
+class InvalidScope(Refused):
+    """A refresh asks for more than was granted (RFC 6749 §6)."""
+
+    code = "invalid_scope"
+
+
+class InvalidTarget(Refused):
+    """`resource` names another resource than this server's (RFC 8707 §2)."""
+
+    code = "invalid_target"
+
+
+class UnsupportedGrantType(Refused):
+    """`grant_type` is neither authorization_code nor refresh_token."""
+
+    code = "unsupported_grant_type"
+
+
+class InvalidRedirectUri(Refused):
+    """A redirect URI may not receive a code (RFC 7591 §3.2.2)."""
+
+    code = "invalid_redirect_uri"
+
+
+class InvalidClientMetadata(Refused):
+    """A registration cannot be accepted (RFC 7591 §3.2.2)."""
+
+    code = "invalid_client_metadata"
+
+
+class InvalidToken(Refused):
+    """The bearer token opens nothing (RFC 6750 §3.1)."""
+
+    code = "invalid_token"
+    status = 401
+
+
+class TicketRefused(Refused):
+    """A consent page came back altered, late, or from another browser than it was made for."""
+
+
+class WrongPassword(Refused):
+    """The password is not the owner's."""
+
+    code = "access_denied"
+    status = 403
+
+
+class TooManyAttempts(Refused):
+    """A wait is in force; `retry_after` gives it in whole seconds."""
+
+    code = "temporarily_unavailable"
+    status = 429
+
+    def __init__(self, description: str, retry_after: int) -> None:
+        super().__init__(description)
+        self.retry_after = retry_after
+
+
+class StoreUnavailable(Refused):
+    """The state cannot be read or written now; the same request may succeed in a few seconds."""
+
+    code = "temporarily_unavailable"
+    status = 503
+    retry_after = 5
+
+    def __init__(
+        self,
+        description: str = "The server cannot reach its state now. Try again in a few seconds.",
+    ) -> None:
+        super().__init__(description)

@@ -1,0 +1,121 @@
+"""What a request carries, read within bounds: every parameter at most once."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Any
+from urllib.parse import parse_qsl, unquote_plus
+
+from starlette.requests import Request
+
+from personal_auth.errors import InvalidClient, InvalidRequest, RequestTooLarge
+
+FORM_TYPE = "application/x-www-form-urlencoded"
+
+
+class Parameters:
+    """The parameters of a query or a form (RFC 6749 §3.1, §3.2)."""
+
+    def __init__(self, encoded: str | bytes) -> None:
+        try:
+            text = encoded.decode("ascii") if isinstance(encoded, bytes) else encoded
+            pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=100)
+        except (UnicodeError, ValueError) as error:
+            raise InvalidRequest("The parameters cannot be read as a form in UTF-8.") from error
+        self._values: dict[str, list[str]] = {}
+        for name, value in pairs:
+            self._values.setdefault(name, []).append(value)
+
+    def every(self, name: str) -> list[str]:
+        """Returns all values of a parameter that are not empty."""
+        return [value for value in self._values.get(name, []) if value]
+
+    def get(self, name: str) -> str | None:
+        """Returns a parameter's value; an empty one counts as absent (RFC 6749 §3.1).
+
+        Raises:
+            InvalidRequest: It is given more than once.
+        """
+        values = self._values.get(name, [])
+        if len(values) > 1:
+            raise InvalidRequest(f"The parameter {name} is given more than once.")
+        return values[0] if values and values[0] else None
+
+    def need(self, name: str) -> str:
+        """Returns a parameter's value.
+
+        Raises:
+            InvalidRequest: It is absent, empty or given more than once.
+        """
+        value = self.get(name)
+        if value is None:
+            raise InvalidRequest(f"The parameter {name} is missing.")
+        return value
+
+
+async def read_body(request: Request, most: int) -> bytes:
+    """Returns a request's body of at most `most` bytes.
+
+    Raises:
+        RequestTooLarge: It is longer; the rest is not read.
+    """
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            raise RequestTooLarge(f"The request's body is longer than {most} bytes.")
+    return body
+
+
+async def read_form(request: Request, most: int) -> Parameters:
+    """Returns a form's parameters.
+
+    Raises:
+        InvalidRequest: The body is not such a form.
+    """
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != FORM_TYPE:
+        raise InvalidRequest(f"The content type must be {FORM_TYPE}.")
+    return Parameters(await read_body(request, most))
+
+
+async def read_json(request: Request, most: int) -> dict[str, Any]:
+    """Returns a JSON object.
+
+    Raises:
+        InvalidRequest: The body is anything else.
+    """
+    body = await read_body(request, most)
+    try:
+        value = json.loads(body.decode("utf-8"))
+        json.dumps(value, ensure_ascii=False).encode("utf-8")  # refuses lone surrogates
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("The body is not JSON in UTF-8.") from error
+    if not isinstance(value, dict):
+        raise InvalidRequest("The body must be a JSON object.")
+    return value
+
+
+def client_credentials(request: Request, form: Parameters) -> tuple[str, str | None]:
+    """Returns the client's id and secret, from HTTP Basic or the form (RFC 6749 §2.3.1).
+
+    Raises:
+        InvalidClient: There is no id, or the header cannot be read.
+        InvalidRequest: Header and form name different clients.
+    """
+    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        client_id = form.get("client_id")
+        if client_id is None:
+            raise InvalidClient("The client did not say who it is: client_id is missing.")
+        return client_id, form.get("client_secret")
+    try:
+        name, _, secret = base64.b64decode(encoded, validate=True).decode("utf-8").partition(":")
+    except (binascii.Error, ValueError) as error:
+        raise InvalidClient("The Authorization header is malformed.") from error
+    client_id = unquote_plus(name)
+    if form.get("client_id") not in {None, client_id}:
+        raise InvalidRequest("The Authorization header and the form name different clients.")
+    return client_id, unquote_plus(secret) or None

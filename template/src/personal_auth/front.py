@@ -1,0 +1,223 @@
+"""The one raw ASGI middleware: what every request meets before any route.
+
+In this order: the bounds of the request line, the Host (a foreign one is DNS rebinding), the
+Origin, CORS for what other pages may read, trailing slashes, and on the MCP endpoint the bearer
+token. A missing or refused token is answered here, before any protocol check.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from personal_auth.endpoints import RESOURCE_SCOPES, refusal
+from personal_auth.errors import InvalidToken, Refused, RequestTooLarge
+from personal_auth.grants import Connection
+from personal_auth.identity import MCP_PATH, Identity
+from personal_auth.limits import Limits
+
+OPEN_PATHS = {"/register", "/token", "/revoke"}
+EXPOSED = "WWW-Authenticate, Mcp-Session-Id, Retry-After"
+HEADER_LIST = re.compile(r"[A-Za-z0-9\-]{1,64}(?: ?, ?[A-Za-z0-9\-]{1,64}){0,31}\Z")
+
+Check = Callable[[str], Awaitable[Connection]]
+Admit = Callable[[Scope, Connection], None]
+
+
+class Front:
+    """Stands before the routes of one server.
+
+    Args:
+        app: What comes after.
+        identity: What this server is called.
+        limits: The bound of the request line.
+        check: Returns what an access token opens, or raises InvalidToken.
+        admit: Marks a scope as authenticated, in the way the framework expects it.
+        start: Called before the first request; may be called many times.
+        stop: Called at the end of the lifespan.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        identity: Identity,
+        limits: Limits,
+        check: Check,
+        admit: Admit,
+        start: Callable[[], Awaitable[None]],
+        stop: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._app = app
+        self._identity = identity
+        self._limits = limits
+        self._check = check
+        self._admit = admit
+        self._start = start
+        self._stop = stop
+        self._challenge = (
+            f'resource_metadata="{identity.issuer}/.well-known/oauth-protected-resource'
+            f'{MCP_PATH}", scope="{" ".join(RESOURCE_SCOPES)}"'
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            await self._start()
+            answer = await self._examine(scope)
+        except Refused as error:
+            answer = refusal(error)
+        allowed = self._cors_origin(scope)
+        if allowed is not None:
+            send = _with_cors(send, allowed)
+        await (answer or self._app)(scope, receive, send)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def started(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                await self._start()
+            await send(message)
+
+        try:
+            await self._app(scope, receive, started)
+        finally:
+            await asyncio.shield(self._stop())
+
+    async def _examine(self, scope: Scope) -> Response | None:
+        """Returns the answer that ends the request here, or None when it may go on."""
+        if len(scope["raw_path"]) + len(scope["query_string"]) > self._limits.request_line_bytes:
+            raise UriTooLong(
+                f"The request line is longer than {self._limits.request_line_bytes} bytes."
+            )
+        headers = Headers(scope=scope)
+        if not self._identity.knows_host(headers.get("host", "")):
+            return _plain(
+                421,
+                "misdirected_request",
+                f"This server is {self._identity.issuer}: it does not answer for another Host."
+                " Set MCP_PUBLIC_URL to the address that people use.",
+            )
+        _drop_trailing_slash(scope)
+        path, origin = scope["path"], headers.get("origin")
+        if origin is not None and not self._may_come_from(path, origin):
+            return _plain(403, "forbidden_origin", "This page may not use this server.")
+        if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+            return _preflight(headers)
+        if path == MCP_PATH:
+            return await self._authenticate(scope, headers)
+        return None
+
+    def _may_come_from(self, path: str, origin: str) -> bool:
+        # /authorize judges by itself: its answer to a foreign page is a page, not JSON.
+        return _is_open(path) or path == "/authorize" or self._identity.knows_origin(origin)
+
+    def _cors_origin(self, scope: Scope) -> str | None:
+        origin = Headers(scope=scope).get("origin")
+        if origin is None:
+            return None
+        if _is_open(scope["path"]):
+            return "*"
+        mine = scope["path"] == MCP_PATH and self._identity.knows_origin(origin)
+        return origin if mine else None
+
+    async def _authenticate(self, scope: Scope, headers: Headers) -> Response | None:
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer":
+            return self._unauthorized(None)
+        try:
+            connection = await self._check(token.strip())
+        except InvalidToken as error:
+            return self._unauthorized(error)
+        self._admit(scope, connection)
+        return None
+
+    def _unauthorized(self, error: InvalidToken | None) -> Response:
+        """Answers 401 with the challenge (RFC 6750 §3, RFC 9728 §5.1)."""
+        if error is None:
+            body = {"error": "unauthorized", "error_description": "An access token is needed."}
+            challenge = f"Bearer {self._challenge}"
+        else:
+            body = {"error": error.code, "error_description": error.description}
+            challenge = (
+                f'Bearer error="{error.code}", error_description="{error.description}",'
+                f" {self._challenge}"
+            )
+        return JSONResponse(body, 401, {"WWW-Authenticate": challenge, "Cache-Control": "no-store"})
+
+
+class UriTooLong(RequestTooLarge):
+    """The path and query exceed their bound (RFC 9110 §15.5.15)."""
+
+    status = 414
+
+
+def client_address(scope: Scope, trusted: Callable[[str], bool]) -> str:
+    """Returns the address a request came from.
+
+    `X-Forwarded-For` is believed only from trusted proxies: the address is the last one in it
+    that is not itself a trusted proxy's.
+    """
+    peer = scope["client"][0] if scope.get("client") else ""
+    if not trusted(peer):
+        return str(peer)
+    hops = [
+        hop.strip()
+        for line in Headers(scope=scope).getlist("x-forwarded-for")
+        for hop in line.split(",")
+    ]
+    for hop in reversed(hops):
+        if not trusted(hop):
+            return hop
+    return str(peer)
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith("/.well-known/")
+
+
+def _drop_trailing_slash(scope: Scope) -> None:
+    # In place, without a redirect: behind TLS a redirect could point to http.
+    if len(scope["path"]) > 1 and scope["path"].endswith("/"):
+        scope["path"] = scope["path"].rstrip("/") or "/"
+        scope["raw_path"] = scope["raw_path"].rstrip(b"/") or b"/"
+
+
+def _preflight(headers: Headers) -> Response:
+    wanted = headers.get("access-control-request-headers", "")
+    return Response(
+        status_code=204,
+        headers={
+            "Access-Control-Allow-Methods": "GET, POST, DELETE, OPTIONS",
+            "Access-Control-Allow-Headers": wanted
+            if HEADER_LIST.match(wanted)
+            else "Authorization",
+            "Access-Control-Max-Age": "600",
+        },
+    )
+
+
+def _with_cors(send: Send, allowed: str) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers["Access-Control-Allow-Origin"] = allowed
+            headers["Access-Control-Expose-Headers"] = EXPOSED
+            if allowed != "*":
+                headers.add_vary_header("Origin")
+        await send(message)
+
+    return sending
+
+
+def _plain(status: int, code: str, description: str) -> Response:
+    return JSONResponse({"error": code, "error_description": description}, status)

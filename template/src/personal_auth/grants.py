@@ -1,0 +1,323 @@
+"""Codes and token families: issue, redeem, check, refresh, revoke.
+
+A grant is one approved connection of one client; every token belongs to one. It is written once,
+last, and only ever deleted: what opens nothing was never committed, what was revoked is gone.
+Nothing here needs more of a store than get, put, and a delete that answers True exactly once, so
+the rules hold for several processes on one store and for a death between any two writes:
+
+* a code is claimed by deleting its `live` record;
+* a refresh derives its successor from the presented token and a secret seed in its record, so a
+  repeated or simultaneous refresh gets the same answer from whoever computes it, and a stolen
+  store computes nothing, since it holds only the hash of the presented token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from personal_auth import audit
+from personal_auth.audit import Event
+from personal_auth.clients import Client
+from personal_auth.errors import InvalidGrant, InvalidScope, InvalidTarget, InvalidToken
+from personal_auth.identity import Identity
+from personal_auth.limits import Limits
+from personal_auth.sealing import Sealer, digest, same, to_text
+from personal_auth.store import Put, Record, Records
+
+ACCESS = "pat_"
+REFRESH = "prt_"
+CODE = "pac_"
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What the owner approved; `nonce` identifies the consent page it was approved on."""
+
+    client: Client
+    redirect_uri: str
+    challenge: str
+    scopes: tuple[str, ...]
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A token answer (RFC 6749 §5.1); `expires` is a POSIX time."""
+
+    access: str
+    refresh: str
+    scopes: tuple[str, ...]
+    expires: float
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """What a live access token opens; `expires` is a POSIX time."""
+
+    grant_id: str
+    client_id: str
+    client_name: str
+    scopes: tuple[str, ...]
+    expires: float
+
+
+class Grants:
+    """The grants of one server over one store."""
+
+    def __init__(
+        self,
+        records: Records,
+        sealer: Callable[[], Sealer],
+        identity: Identity,
+        limits: Limits,
+        *,
+        clock: Callable[[], float],
+        access_seconds: int,
+        refresh_seconds: int | None,
+    ) -> None:
+        self._records = records
+        self._sealer = sealer
+        self._identity = identity
+        self._limits = limits
+        self._clock = clock
+        self._access_seconds = access_seconds
+        self._refresh_seconds = refresh_seconds
+
+    # Codes (RFC 6749 §4.1)
+
+    async def issue_code(self, approval: Approval) -> str | None:
+        """Returns the code of an approved consent page; the same one when approved again.
+
+        Returns None when that code is already claimed. A code lives `Limits.code_seconds`.
+        """
+        code = CODE + to_text(self._sealer().mac("code", approval.nonce.encode()))
+        key = digest(code)
+        known, live = await self._records.get_together(("codes", key), ("live", key))
+        if known is not None:
+            return code if live is not None else None
+        epoch = await self._epoch()
+        record: Record = {
+            "gid": secrets.token_hex(8),
+            "client": approval.client.to_record(),
+            "redirect": approval.redirect_uri,
+            "challenge": approval.challenge,
+            "scopes": list(approval.scopes),
+            "resource": self._identity.resource,
+            "epoch": epoch,
+            "exp": self._clock() + self._limits.code_seconds,
+        }
+        memory = self._limits.code_memory_seconds
+        await self._records.put(Put("codes", key, record, memory))
+        await self._records.put(Put("live", key, {"at": self._clock()}, 2 * 60))
+        return code
+
+    async def is_unredeemed(self, code: str) -> bool:
+        """Tells whether a code that was issued still waits for its client."""
+        return await self._records.get("live", digest(code)) is not None
+
+    async def redeem(self, code: str, client: Client, redirect_uri: str, verifier: str) -> Tokens:
+        """Exchanges a code for tokens (RFC 6749 §4.1.3, RFC 7636 §4.6).
+
+        Raises:
+            InvalidGrant: The code is unknown, expired, used, or for somebody else; whatever is
+                wrong, the code is burned. A late second presentation revokes the grant.
+        """
+        at, key = self._clock(), digest(code)
+        record = await self._records.get("codes", key)
+        if record is None:
+            raise InvalidGrant("The code is unknown or expired.")
+        if not await self._records.delete("live", key):
+            await self._replayed_code(record, at)
+            raise InvalidGrant("The code was used already.")
+        gid = record["gid"]
+        challenge = to_text(hashlib.sha256(verifier.encode()).digest())
+        if at > record["exp"]:
+            raise InvalidGrant("The code is unknown or expired.")
+        if not same(record["client"]["id"], client.id):
+            raise InvalidGrant("The code was issued to another client.")
+        if not same(record["redirect"], redirect_uri):
+            raise InvalidGrant("redirect_uri differs from the authorization request's.")
+        if not same(record["challenge"], challenge):
+            raise InvalidGrant("code_verifier does not match the code challenge.")
+        grant, epoch = await self._records.get_together(("grants", gid), ("grants", "epoch"))
+        if grant is not None or record["epoch"] != _epoch_id(epoch):
+            raise InvalidGrant("The code was used or revoked already.")
+        return await self._commit(record, at)
+
+    async def _commit(self, code: Record, at: float) -> Tokens:
+        gid, scopes = code["gid"], tuple(code["scopes"])
+        access, refresh = ACCESS + secrets.token_urlsafe(32), REFRESH + secrets.token_urlsafe(32)
+        expires = at + self._access_seconds
+        await self._records.put(
+            self._access_put(access, gid, scopes, expires),
+            self._refresh_put(refresh, gid, secrets.token_hex(32), at),
+        )
+        grant: Record = {
+            "client": code["client"],
+            "scopes": code["scopes"],
+            "resource": code["resource"],
+            "issuer": self._identity.issuer,
+            "created": at,
+            "epoch": code["epoch"],
+        }
+        await self._records.put(Put("grants", gid, grant))  # the commit
+        audit.record(Event.CONNECTED, id=gid, client=code["client"]["name"])
+        return Tokens(access, refresh, scopes, expires)
+
+    async def _replayed_code(self, code: Record, at: float) -> None:
+        grant = await self._records.get("grants", code["gid"])
+        if grant is None or at <= grant["created"] + self._limits.replay_grace_seconds:
+            return
+        await self._records.delete("grants", code["gid"])
+        audit.record(Event.REPLAYED_CODE, id=code["gid"], client=code["client"]["name"])
+
+    # Access tokens (RFC 6750)
+
+    async def check(self, access: str) -> Connection:
+        """Returns what an access token opens.
+
+        Raises:
+            InvalidToken: It is unknown, expired, revoked, or for another resource.
+        """
+        token = await self._records.get("tokens", digest(access))
+        if token is None or self._clock() >= token["exp"]:
+            raise InvalidToken("The access token is unknown or expired.")
+        gid = token["gid"]
+        grant, epoch = await self._records.get_together(("grants", gid), ("grants", "epoch"))
+        if grant is None or grant["epoch"] != _epoch_id(epoch):
+            raise InvalidToken("The connection was revoked.")
+        if grant["resource"] != self._identity.resource:
+            raise InvalidToken("The access token is for another resource.")
+        client = grant["client"]
+        return Connection(gid, client["id"], client["name"], tuple(token["scopes"]), token["exp"])
+
+    # Refresh tokens (RFC 6749 §6, RFC 9700 §4.14)
+
+    async def refresh(
+        self, presented: str, client: Client, scopes: Iterable[str] | None = None
+    ) -> Tokens:
+        """Exchanges a refresh token for its successor and a new access token.
+
+        The same two tokens and the same expiry are answered for `Limits.retry_window_seconds`
+        after the first time; a reuse after that revokes the grant.
+
+        Raises:
+            InvalidGrant: Unknown, expired, revoked, replayed, or another client's.
+            InvalidScope: More is asked than was granted.
+        """
+        at = self._clock()
+        record = await self._records.get("refresh", digest(presented))
+        if record is None:
+            raise InvalidGrant("The refresh token is unknown or was revoked.")
+        if self._refresh_seconds is not None and at > record["at"] + self._refresh_seconds:
+            raise InvalidGrant("The refresh token expired: connect again.")
+        gid, seed = record["gid"], bytes.fromhex(record["seed"])
+        successor = REFRESH + _derived(seed, f"refresh|{presented}")
+        grant, epoch, known = await self._records.get_together(
+            ("grants", gid), ("grants", "epoch"), ("refresh", digest(successor))
+        )
+        if grant is None or grant["epoch"] != _epoch_id(epoch):
+            raise InvalidGrant("The connection was revoked.")
+        if not same(grant["client"]["id"], client.id):
+            raise InvalidGrant("The refresh token was issued to another client.")
+        if grant["resource"] != self._identity.resource:
+            raise InvalidGrant("The connection was made for another public URL.")
+        if known is not None and at > known["at"] + self._limits.retry_window_seconds:
+            await self._records.delete("grants", gid)
+            audit.record(Event.REPLAYED_REFRESH, id=gid, client=grant["client"]["name"])
+            raise InvalidGrant("The refresh token was used already; the connection was revoked.")
+        granted = _narrowed(grant["scopes"], scopes)
+        first = at if known is None else known["at"]
+        access = ACCESS + _derived(seed, f"access|{' '.join(granted)}|{presented}")
+        puts = [self._access_put(access, gid, granted, first + self._access_seconds)]
+        if known is None:
+            next_seed = _hmac_hex(seed, f"seed|{presented}")
+            puts.append(self._refresh_put(successor, gid, next_seed, first))  # the commit
+        await self._records.put(*puts)
+        memory = self._limits.replay_memory_seconds
+        self._records.put_later(Put("refresh", digest(presented), record, memory))
+        return Tokens(access, successor, granted, first + self._access_seconds)
+
+    # Revocation (RFC 7009)
+
+    async def revoke_token(self, token: str, client: Client) -> None:
+        """Revokes the grant that an access or refresh token of this client belongs to.
+
+        An unknown token, or another client's, changes nothing (RFC 7009 §2.2).
+        """
+        collection = "refresh" if token.startswith(REFRESH) else "tokens"
+        record = await self._records.get(collection, digest(token))
+        grant = record and await self._records.get("grants", record["gid"])
+        if record and grant and same(grant["client"]["id"], client.id):
+            await self.revoke(record["gid"])
+
+    async def revoke(self, gid: str) -> bool:
+        """Revokes a grant by its id; True when it was live."""
+        revoked = await self._records.delete("grants", gid)
+        if revoked:
+            audit.record(Event.REVOKED, id=gid)
+        return revoked
+
+    async def revoke_all(self) -> None:
+        """Revokes every grant, those being made at this moment included."""
+        await self._records.put(Put("grants", "epoch", {"id": secrets.token_hex(16)}))
+        audit.record(Event.REVOKED, id="all")
+
+    async def all(self) -> dict[str, dict[str, Any]]:
+        """Returns the live grants by id."""
+        epoch = await self._epoch()
+        keys = [key for key in await self._records.keys("grants") if _is_grant_id(key)]
+        grants = await self._records.get_together(*(("grants", key) for key in keys))
+        found = zip(keys, grants, strict=True)
+        return {key: grant for key, grant in found if grant and grant["epoch"] == epoch}
+
+    async def _epoch(self) -> str:
+        return _epoch_id(await self._records.get("grants", "epoch"))
+
+    def _access_put(self, token: str, gid: str, scopes: Iterable[str], expires: float) -> Put:
+        record: Record = {"gid": gid, "exp": expires, "scopes": list(scopes)}
+        return Put("tokens", digest(token), record, max(expires - self._clock(), 1))
+
+    def _refresh_put(self, token: str, gid: str, seed: str, at: float) -> Put:
+        record: Record = {"gid": gid, "seed": seed, "at": at}
+        return Put("refresh", digest(token), record, self._refresh_seconds)
+
+
+def canonical_resource(identity: Identity, values: list[str]) -> str:
+    """Returns our resource identifier for a request's `resource` parameters (RFC 8707 §2).
+
+    A missing one means ours.
+
+    Raises:
+        InvalidTarget: Another resource, or more than one.
+    """
+    if len(values) > 1 or (values and not identity.is_resource(values[0])):
+        raise InvalidTarget(f"resource must be {identity.resource}, once, or absent.")
+    return identity.resource
+
+
+def _hmac_hex(key: bytes, message: str) -> str:
+    return Sealer(key).mac("grants", message.encode()).hex()
+
+
+def _derived(seed: bytes, message: str) -> str:
+    return to_text(bytes.fromhex(_hmac_hex(seed, message)))
+
+
+def _epoch_id(record: Record | None) -> str:
+    return "" if record is None else str(record["id"])
+
+
+def _is_grant_id(key: str) -> bool:
+    return key != "epoch" and not key.endswith("/note")
+
+
+def _narrowed(granted: list[str], wanted: Iterable[str] | None) -> tuple[str, ...]:
+    asked = list(wanted or granted)
+    if not set(asked) <= set(granted):
+        raise InvalidScope("A refresh cannot widen what was granted.")
+    return tuple(scope for scope in granted if scope in asked)

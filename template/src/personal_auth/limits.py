@@ -1,0 +1,44 @@
+"""Every bound of the module, named, with its unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds that hold for one `PersonalAuthProvider`; the defaults suit one owner."""
+
+    # What a request may carry.
+    body_bytes: int = 16 * 1024
+    request_line_bytes: int = 8 * 1024
+    redirect_uris: int = 10
+    redirect_uri_chars: int = 1024
+    state_chars: int = 4096
+    client_name_chars: int = 100
+
+    # How long things live, in seconds.
+    code_seconds: int = 60
+    code_memory_seconds: int = 60 * 60  # a replay is recognised for an hour
+    ticket_seconds: int = 10 * 60
+    session_seconds: int = 12 * 60 * 60
+    device_seconds: int = 365 * 24 * 60 * 60
+    retry_window_seconds: int = 120  # a repeated refresh gets the same answer
+    replay_grace_seconds: int = 10  # a code presented twice at once is no attack
+    replay_memory_seconds: int = 90 * 24 * 60 * 60
+    client_seconds: int = 24 * 60 * 60  # a stored registration that nobody approved
+
+    # Registrations: sealed into their client_id up to this length, else kept in a bounded table.
+    sealed_client_id: int = 255  # characters; 0 turns sealing off
+    stored_clients: int = 500
+
+    # Password attempts.
+    free_attempts: int = 5
+    first_wait_seconds: float = 1.0
+    longest_wait_seconds: float = 5 * 60.0
+    attempts_remembered: int = 10_000  # addresses and devices
+    waiting_hashes: int = 8
+
+    # The store.
+    store_call_seconds: float = 5.0
+    write_later_seconds: float = 1.0  # how long a change that nobody waits for may stay in memory

@@ -1,0 +1,77 @@
+"""What the owner sees: HTML without JavaScript, with nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.responses import HTMLResponse
+
+from personal_auth.identity import Identity
+from personal_auth.redirects import Redirect
+
+FOLDER = Path(__file__).parent / "pages"
+
+
+class Pages:
+    """Renders the pages of one server."""
+
+    def __init__(self, identity: Identity, server_name: str | None) -> None:
+        style = (FOLDER / "style.css").read_text(encoding="utf-8")
+        self._environment = Environment(
+            loader=FileSystemLoader(FOLDER),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.globals.update(
+            server_name=server_name or "Personal MCP server",
+            host=identity.issuer.partition("://")[2],
+            style=Markup(style),  # noqa: S704 - our own file
+        )
+        style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        self._headers = {
+            # No form-action: Chromium and Safari apply it to the redirect after the form as well,
+            # and Approve would seem to do nothing.
+            "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{style_hash}';"
+            " frame-ancestors 'none'; base-uri 'none'",
+            "X-Frame-Options": "DENY",
+            "X-Content-Type-Options": "nosniff",
+            # With no-referrer, Chromium would send `Origin: null` with our own form.
+            "Referrer-Policy": "same-origin",
+            "Cache-Control": "no-store",
+        }
+
+    def consent(
+        self,
+        *,
+        client_name: str,
+        redirect: Redirect,
+        ticket: str,
+        ask_password: bool,
+        error: str = "",
+        status: int = 200,
+    ) -> HTMLResponse:
+        """Asks the owner to approve or deny one client."""
+        return self._page(
+            "consent.html",
+            status,
+            client_name=client_name or "An app without a name",
+            destination=redirect.shown,
+            redirect_uri=redirect.uri,
+            ticket=ticket,
+            ask_password=ask_password,
+            error=error,
+        )
+
+    def message(self, status: int, title: str, cause: str, cure: str = "") -> HTMLResponse:
+        """Says what happened and what to do about it."""
+        return self._page("message.html", status, title=title, cause=cause, cure=cure)
+
+    def _page(self, name: str, status: int, **values: object) -> HTMLResponse:
+        html = self._environment.get_template(name).render(**values)
+        return HTMLResponse(html, status_code=status, headers=self._headers)

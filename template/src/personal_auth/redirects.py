@@ -1,0 +1,128 @@
+"""Where may a code be sent?
+
+One function answers, on raw strings: URL libraries and browsers disagree about odd characters,
+so a redirect URI with any of them is refused before it is taken apart. What passes is registered
+by the client, allowed by the owner, and read by a browser exactly as it is read here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from personal_auth.errors import InvalidRedirectUri
+from personal_auth.identity import LOOPBACK_HOSTS
+
+PLAIN = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+\Z")  # RFC 3986 less "#"
+DNS_HOST = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*\Z")
+NUMERIC_END = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\Z")  # what browsers take for IPv4
+WHOLE = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<authority>[^/?]*)(?P<rest>(?:/[^?]*)?)")
+DOT_SEGMENT = re.compile(r"/(?:\.|%2e){1,2}(?:/|\Z)", re.IGNORECASE)
+NEVER = frozenset({"javascript", "data", "file", "blob", "vbscript", "about", "ws", "wss", "ftp"})
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """A redirect URI taken apart; `host` is as a browser would show it."""
+
+    uri: str
+    scheme: str
+    host: str
+    port: str
+
+    @property
+    def loopback(self) -> bool:
+        """True for a program on the owner's own machine (RFC 8252 §7.3)."""
+        return self.scheme == "http" and self.host in LOOPBACK_HOSTS
+
+    @property
+    def without_port(self) -> str:
+        """The URI with its port left out, which is how loopback URIs are compared."""
+        head = f"{self.scheme}://{self.host}"
+        return head + self.uri.removeprefix(f"{head}:{self.port}" if self.port else head)
+
+    @property
+    def shown(self) -> str:
+        """What the consent page calls the destination."""
+        return "this computer (localhost)" if self.loopback else self.host
+
+
+def read(uri: str) -> Redirect:
+    """Takes a redirect URI apart.
+
+    Raises:
+        InvalidRedirectUri: It is not absolute, or a browser could read it otherwise than we do.
+    """
+    if not PLAIN.match(uri):
+        raise InvalidRedirectUri("The redirect URI has a character that no URI may have.")
+    match = WHOLE.match(uri)
+    if match is None or match["scheme"] in NEVER:
+        raise InvalidRedirectUri("The redirect URI must be absolute, with scheme and host.")
+    authority, path = match["authority"], match["rest"]
+    host, port = _host_and_port(match["scheme"], authority)
+    if DOT_SEGMENT.search(path):
+        raise InvalidRedirectUri("The redirect URI must not have . or .. in its path.")
+    return Redirect(uri=uri, scheme=match["scheme"], host=host, port=port)
+
+
+def _host_and_port(scheme: str, authority: str) -> tuple[str, str]:
+    if "@" in authority:
+        raise InvalidRedirectUri("The redirect URI must not carry user information.")
+    match = re.match(r"(?P<host>\[::1\]|[^:\[\]]*)(?::(?P<port>[1-9][0-9]{0,4}))?\Z", authority)
+    if match is None:
+        raise InvalidRedirectUri("The redirect URI's host or port is malformed.")
+    host, port = match["host"], match["port"] or ""
+    if port and int(port) > 65535:
+        raise InvalidRedirectUri("The redirect URI's port is malformed.")
+    if scheme == "http" and host not in LOOPBACK_HOSTS:
+        raise InvalidRedirectUri("The redirect URI must begin with https.")
+    if host not in LOOPBACK_HOSTS and (not DNS_HOST.match(host) or NUMERIC_END.match(host)):
+        raise InvalidRedirectUri("The redirect URI's host must be a plain DNS name in lower case.")
+    return host, port
+
+
+def check(uri: str, registered: Collection[str], allowed: Collection[str] | None) -> Redirect:
+    """Returns the redirect URI taken apart if a code may be sent there.
+
+    Args:
+        uri: What the authorization request asks for.
+        registered: The client's registered URIs. Compared byte for byte, on loopback with any
+            port (RFC 8252 §7.3).
+        allowed: The owner's list: hosts (`claude.ai`, `localhost` for every loopback address,
+            `example.com:8443`) or scheme and host (`cursor://anysphere.cursor-mcp`). None allows
+            every https host and every loopback address.
+
+    Raises:
+        InvalidRedirectUri: It may not receive a code; the description says why.
+    """
+    redirect = read(uri)
+    if not any(_matches(redirect, entry) for entry in registered):
+        raise InvalidRedirectUri("The redirect URI is not one that this client registered.")
+    if not _is_allowed(redirect, allowed):
+        raise InvalidRedirectUri(
+            "The redirect URI's host is not on this server's list of allowed redirect domains."
+        )
+    return redirect
+
+
+def _matches(redirect: Redirect, registered: str) -> bool:
+    if redirect.uri == registered:
+        return True
+    if not redirect.loopback:
+        return False
+    try:
+        other = read(registered)
+    except InvalidRedirectUri:
+        return False
+    return other.loopback and other.without_port == redirect.without_port
+
+
+def _is_allowed(redirect: Redirect, allowed: Collection[str] | None) -> bool:
+    if redirect.loopback:
+        return allowed is None or any(host in allowed for host in LOOPBACK_HOSTS)
+    if redirect.scheme != "https":
+        return allowed is not None and f"{redirect.scheme}://{redirect.host}" in allowed
+    if allowed is None:
+        return True
+    return (f"{redirect.host}:{redirect.port}" if redirect.port else redirect.host) in allowed

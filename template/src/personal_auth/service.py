@@ -1,0 +1,226 @@
+"""One authorization server: its parts put together, and how its state is opened and closed.
+
+The state is opened before the port is bound. On the file store that takes the directory's lock;
+on another store it waits for the event loop. The key that seals and the first password are made
+once and never replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from personal_auth import audit
+from personal_auth.audit import Event
+from personal_auth.clients import Clients
+from personal_auth.control import ControlServer, ControlStore
+from personal_auth.errors import StartRefused, StoreUnavailable
+from personal_auth.grants import Grants
+from personal_auth.identity import Identity
+from personal_auth.limits import Limits
+from personal_auth.owner import Owner, generate_password, hash_password
+from personal_auth.sealing import Sealer
+from personal_auth.statedir import StateDir
+from personal_auth.store import KeyValue, Put, Record, Records, SnapshotStore
+
+SETTLE_SECONDS = 1.0  # how long replicas that start at once wait before they read back
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a service is made from; `storage` None keeps the state in the state directory."""
+
+    identity: Identity
+    limits: Limits
+    state_dir: StateDir
+    storage: KeyValue | None
+    password: str | None
+    access_seconds: int
+    refresh_seconds: int | None
+    load: Callable[[], dict[str, Any] | None]
+    save: Callable[[bytes], None]
+    clock: Callable[[], float]
+
+
+class Service:
+    """The running parts; `owner`, `clients` and `grants` may be used once the state is open."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._snapshot: SnapshotStore | None = None
+        store = plan.storage
+        if store is None:
+            store = self._snapshot = SnapshotStore(
+                plan.save, clock=plan.clock, later=plan.limits.write_later_seconds
+            )
+        self.records = Records(store, plan.limits.store_call_seconds)
+        self._sealer: Sealer | None = None
+        self._control: ControlServer | None = None
+        self._started = False
+        self.clients = Clients(self.records, self.sealer, plan.limits)
+        self.owner = Owner(
+            self.records,
+            self.sealer,
+            plan.limits,
+            clock=plan.clock,
+            configured=plan.password,
+            proven=plan.state_dir.forget_password,
+        )
+        self.grants = Grants(
+            self.records,
+            self.sealer,
+            plan.identity,
+            plan.limits,
+            clock=plan.clock,
+            access_seconds=plan.access_seconds,
+            refresh_seconds=plan.refresh_seconds,
+        )
+
+    def sealer(self) -> Sealer:
+        """Returns what seals; the state must be open."""
+        if self._sealer is None:
+            raise StoreUnavailable
+        return self._sealer
+
+    def open(self) -> None:
+        """Takes the lock, reads the state and makes what a first start needs; once.
+
+        Raises:
+            StartRefused: Another process holds the directory, or the state cannot be used.
+        """
+        if self._snapshot is None or self._sealer is not None:
+            return
+        if not self._plan.state_dir.acquire():
+            raise StartRefused(
+                f"Another server runs on the state directory {self._plan.state_dir.path}:"
+                " stop it, or give this one a state directory of its own."
+            )
+        password = self._open_file(self._snapshot, make_password=self._plan.password is None)
+        if password is not None:
+            self._announce(password)
+        self._say_moved(self._snapshot)
+
+    async def start(self) -> None:
+        """Opens what needs an event loop; does nothing when that is done."""
+        if self._started:
+            return
+        self._started = True
+        if self._snapshot is None:
+            await self._open_store()
+        else:
+            self.open()
+            self._control = ControlServer(self._snapshot, self._plan.state_dir.control_socket)
+            await self._control.start()
+
+    async def stop(self) -> None:
+        """Writes what is still in memory and lets go of the state directory."""
+        if self._control is not None:
+            await self._control.stop()
+            self._control = None
+        if self._snapshot is not None:
+            with contextlib.suppress(StoreUnavailable):
+                await self._snapshot.flush()
+        self.owner.close()
+        self._plan.state_dir.release()
+
+    @asynccontextmanager
+    async def for_a_command(self) -> AsyncIterator[Service]:
+        """Opens the state for one command, whether a server runs on it or not.
+
+        Raises:
+            StartRefused: The state cannot be used.
+            StoreUnavailable: The running server does not answer.
+        """
+        state_dir = self._plan.state_dir
+        if self._snapshot is None:
+            await self._open_store()
+        elif state_dir.acquire():
+            self._open_file(self._snapshot, make_password=False)
+        else:
+            self.records.use(ControlStore(state_dir.control_socket))
+            key = await self.records.get("owner", "key")
+            self._sealer = Sealer(bytes.fromhex((key or {"key": ""})["key"]))
+        try:
+            yield self
+        finally:
+            await self.stop()
+
+    def _open_file(self, snapshot: SnapshotStore, *, make_password: bool) -> str | None:
+        snapshot.load(self._plan.load())
+        puts, password = self._missing(
+            snapshot.peek("owner", "key"), snapshot.peek("owner", "password"), make_password
+        )
+        try:
+            snapshot.put_at_start(puts)  # also tells now whether the directory can be written
+        except OSError as error:
+            raise StartRefused(
+                f"The state file {self._plan.state_dir.state_file} cannot be written"
+                f" ({error.strerror}): make room, or give this user the right to write there."
+            ) from error
+        key = snapshot.peek("owner", "key")
+        assert key is not None
+        self._sealer = Sealer(bytes.fromhex(key["key"]))
+        return password
+
+    async def _open_store(self) -> None:
+        key, password_record = await self.records.get_together(
+            ("owner", "key"), ("owner", "password")
+        )
+        make_password = self._plan.password is None
+        puts, password = self._missing(key, password_record, make_password)
+        if puts:
+            await self.records.put(*puts)
+            await asyncio.sleep(SETTLE_SECONDS)
+            stored = await self.records.get("owner", "password")
+            if password is not None and stored == puts[-1].value:
+                self._announce(password)
+            key = await self.records.get("owner", "key")
+        if key is None:
+            raise StoreUnavailable
+        self._sealer = Sealer(bytes.fromhex(key["key"]))
+
+    def _missing(
+        self, key: Record | None, password_record: Record | None, make_password: bool
+    ) -> tuple[list[Put], str | None]:
+        puts = []
+        if key is None:
+            puts.append(Put("owner", "key", {"key": secrets.token_hex(32)}))
+        if not make_password or password_record is not None:
+            return puts, None
+        password = generate_password()
+        puts.append(Put("owner", "password", {"hash": hash_password(password)}))
+        return puts, password
+
+    def _announce(self, password: str) -> None:
+        """Shows a generated password once: on a terminal, else in a file of the owner's."""
+        if sys.stdout.isatty():
+            print(
+                f"\n  The password of this server, shown only this once:\n\n      {password}\n\n"
+                "  Keep it: the page that connects an app asks for it.\n",
+                flush=True,
+            )
+            return
+        self._plan.state_dir.write_password(password)
+        audit.record(
+            Event.PASSWORD_MADE,
+            "A password was generated; the file with it is removed at the first sign-in.",
+            file=str(self._plan.state_dir.password_file),
+        )
+
+    def _say_moved(self, snapshot: SnapshotStore) -> None:
+        here = self._plan.identity.issuer
+        others = [grant["issuer"] for grant in snapshot.values("grants") if "issuer" in grant]
+        for there in sorted({issuer for issuer in others if issuer != here}):
+            audit.record(
+                Event.URL_CHANGED,
+                f"The public URL changed from {there} to {here}."
+                f" {others.count(there)} connections were made for {there}: remove and add"
+                f" {self._plan.identity.resource} in each client."
+                f" Setting {there} again brings them back.",
+            )

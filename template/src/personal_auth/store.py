@@ -1,0 +1,306 @@
+"""Where state lives: `SnapshotStore` in one file, or any `AsyncKeyValue`; `Records` over either.
+
+A collection holds small JSON objects by key. Every record carries its own times; a store's time
+to live only tidies up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, SupportsFloat, TypeVar, runtime_checkable
+
+from personal_auth import audit
+from personal_auth.audit import Event
+from personal_auth.errors import StartRefused, StoreUnavailable
+
+FORMAT = "personal-auth"
+VERSION = 1
+
+Record = dict[str, Any]
+T = TypeVar("T")
+
+
+class KeyValue(Protocol):
+    """The part of py-key-value-aio's `AsyncKeyValue` that is used here.
+
+    `delete` must return True exactly once for a key, however many ask at the same time.
+    """
+
+    async def get(self, key: str, *, collection: str | None = None) -> Record | None: ...
+
+    async def put(
+        self,
+        key: str,
+        value: Mapping[str, Any],
+        *,
+        collection: str | None = None,
+        ttl: SupportsFloat | None = None,
+    ) -> None: ...
+
+    async def delete(self, key: str, *, collection: str | None = None) -> bool: ...
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """A store that can name the keys of a collection."""
+
+    async def keys(
+        self, collection: str | None = None, *, limit: int | None = None
+    ) -> list[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """One record to be written; `ttl` in seconds."""
+
+    collection: str
+    key: str
+    value: Record
+    ttl: float | None = None
+
+
+@dataclass(slots=True)
+class Row:
+    value: Record
+    expires: float | None
+    raw: str
+
+    def live(self, now: float) -> bool:
+        return self.expires is None or self.expires > now
+
+
+class SnapshotStore:
+    """Everything in memory; after a change the whole goes to one place, durably.
+
+    One write serves all who wait at that moment. After a failed write the memory stays ahead of
+    the disk and every further change fails until a write succeeds.
+    """
+
+    def __init__(
+        self,
+        save: Callable[[bytes], None],
+        *,
+        clock: Callable[[], float] = time.time,
+        later: float = 1.0,
+    ) -> None:
+        self._save = save
+        self._clock = clock
+        self._later = later
+        self._rows: dict[str, dict[str, Row]] = {}
+        self._version = self._durable = 0
+        self._writing: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def load(self, state: Record | None) -> None:
+        """Takes over a stored state.
+
+        Raises:
+            StartRefused: It is not ours, or a later version wrote it.
+        """
+        if state is None:
+            return
+        if state.get("format") != FORMAT or not isinstance(state.get("rows"), dict):
+            raise StartRefused(
+                "The stored state was not written by this server and was left as it is:"
+                " move it away to start anew."
+            )
+        if state.get("version") != VERSION:
+            raise StartRefused(
+                f"The stored state has version {state.get('version')!r} and this server reads"
+                f" version {VERSION}: run the server that wrote it, or update this one."
+            )
+        try:
+            for collection, rows in state["rows"].items():
+                for key, row in rows.items():
+                    self._set(collection, key, dict(row["value"]), row.get("expires"))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise StartRefused(
+                "The stored state is damaged and was left as it is: restore it from a backup,"
+                " or move it away to start anew."
+            ) from error
+
+    def dump(self) -> bytes:
+        """Returns the whole state as one JSON document, without what has expired."""
+        now = self._clock()
+        parts = []
+        for name, rows in self._rows.items():
+            for key in [key for key, row in rows.items() if not row.live(now)]:
+                del rows[key]
+            parts.append(f"{json.dumps(name)}:{{{','.join(row.raw for row in rows.values())}}}")
+        head = f'"format":"{FORMAT}","version":{VERSION}'
+        return f'{{{head},"rows":{{{",".join(parts)}}}}}\n'.encode()
+
+    def peek(self, collection: str, key: str) -> Record | None:
+        """Returns a live record without leaving the event loop. It must not be altered."""
+        row = self._rows.get(collection, {}).get(key)
+        return row.value if row is not None and row.live(self._clock()) else None
+
+    def values(self, collection: str) -> list[Record]:
+        """Returns the live records of a collection. They must not be altered."""
+        now = self._clock()
+        return [row.value for row in self._rows.get(collection, {}).values() if row.live(now)]
+
+    def put_soon(self, put: Put) -> None:
+        """Changes memory now and the disk within the time given to the constructor."""
+        self._change(put)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._later, self._write_soon)
+
+    def put_at_start(self, puts: Sequence[Put]) -> None:
+        """Writes records before there is an event loop.
+
+        Raises:
+            OSError: Nothing was stored.
+        """
+        for put in puts:
+            self._change(put)
+        self._save(self.dump())
+        self._durable = self._version
+
+    async def get(self, key: str, *, collection: str | None = None) -> Record | None:
+        return self.peek(collection or "", key)
+
+    async def put(
+        self,
+        key: str,
+        value: Mapping[str, Any],
+        *,
+        collection: str | None = None,
+        ttl: SupportsFloat | None = None,
+    ) -> None:
+        self._change(Put(collection or "", key, dict(value), float(ttl) if ttl else None))
+        await self.flush()
+
+    async def delete(self, key: str, *, collection: str | None = None) -> bool:
+        if self._rows.get(collection or "", {}).pop(key, None) is None:
+            return False
+        self._version += 1
+        await self.flush()
+        return True
+
+    async def keys(self, collection: str | None = None, *, limit: int | None = None) -> list[str]:
+        now = self._clock()
+        rows = self._rows.get(collection or "", {})
+        return [key for key, row in rows.items() if row.live(now)][:limit]
+
+    async def flush(self) -> None:
+        """Returns once every change made before the call is on disk.
+
+        Raises:
+            StoreUnavailable: The write failed.
+        """
+        target = self._version
+        while self._durable < target:
+            if self._writing is None:
+                self._writing = asyncio.create_task(self._write())
+            await asyncio.shield(self._writing)
+
+    async def _write(self) -> None:
+        version, raw = self._version, self.dump()
+        try:
+            await asyncio.to_thread(self._save, raw)
+        except Exception as error:
+            audit.record(Event.STORE_FAILED, reason=type(error).__name__)
+            raise StoreUnavailable from error
+        else:
+            self._durable = version
+        finally:
+            self._writing = None
+
+    def _write_soon(self) -> None:
+        self._timer = None
+        in_background(self.flush())
+
+    def _change(self, put: Put) -> None:
+        expires = None if put.ttl is None else self._clock() + put.ttl
+        self._set(put.collection, put.key, put.value, expires)
+        self._version += 1
+
+    def _set(self, collection: str, key: str, value: Record, expires: float | None) -> None:
+        row: Record = {"value": value} if expires is None else {"value": value, "expires": expires}
+        raw = f"{json.dumps(key)}:{json.dumps(row, separators=(',', ':'))}"
+        self._rows.setdefault(collection, {})[key] = Row(value, expires, raw)
+
+
+class Records:
+    """The one way to a store: bounded in time, and every failure is `StoreUnavailable`."""
+
+    def __init__(self, store: KeyValue, call_seconds: float = 5.0) -> None:
+        self._seconds = call_seconds
+        self.use(store)
+
+    def use(self, store: KeyValue) -> None:
+        """Goes to another store from now on."""
+        self.store = store
+        self._snapshot = store if isinstance(store, SnapshotStore) else None
+
+    async def get(self, collection: str, key: str) -> Record | None:
+        """Returns a record, or None."""
+        if self._snapshot is not None:
+            return self._snapshot.peek(collection, key)
+        return await self._bounded(self.store.get(key, collection=collection))
+
+    async def get_together(self, *wanted: tuple[str, str]) -> list[Record | None]:
+        """Returns the records of (collection, key) pairs in one step."""
+        if self._snapshot is not None:
+            return [self._snapshot.peek(collection, key) for collection, key in wanted]
+        return list(await asyncio.gather(*(self.get(*each) for each in wanted)))
+
+    async def put(self, *puts: Put) -> None:
+        """Writes records together; they are durable when this returns."""
+        await asyncio.gather(*(self._bounded(self._put(put)) for put in puts))
+
+    def put_later(self, put: Put) -> None:
+        """Writes a record without waiting; a failure is logged and forgotten."""
+        if self._snapshot is not None:
+            self._snapshot.put_soon(put)
+        else:
+            in_background(self._bounded(self._put(put)))
+
+    async def delete(self, collection: str, key: str) -> bool:
+        """Deletes a record; True exactly once."""
+        return await self._bounded(self.store.delete(key, collection=collection))
+
+    async def keys(self, collection: str) -> list[str]:
+        """Names the keys of a collection.
+
+        Raises:
+            StoreUnavailable: The store cannot list, or cannot be reached.
+        """
+        if not isinstance(self.store, Listing):
+            raise StoreUnavailable("This store cannot list what it holds; revoking still works.")
+        return await self._bounded(self.store.keys(collection))
+
+    def _put(self, put: Put) -> Coroutine[Any, Any, None]:
+        return self.store.put(put.key, put.value, collection=put.collection, ttl=put.ttl)
+
+    async def _bounded(self, call: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await asyncio.wait_for(call, self._seconds)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            audit.record(Event.STORE_FAILED, reason=type(error).__name__)
+            raise StoreUnavailable from error
+
+
+_background: set[asyncio.Task[Any]] = set()
+
+
+def in_background(call: Coroutine[Any, Any, Any]) -> None:
+    """Runs a call that nobody waits for; a store that cannot be reached is no error of its."""
+    task = asyncio.get_running_loop().create_task(_quietly(call))
+    _background.add(task)
+    task.add_done_callback(_background.discard)
+
+
+async def _quietly(call: Coroutine[Any, Any, Any]) -> None:
+    try:
+        await call
+    except StoreUnavailable:
+        return  # logged where it happened

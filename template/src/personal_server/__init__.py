@@ -1,0 +1,1 @@
+"""The server around the tools: settings, commands, discovery of tools, and the app itself."""

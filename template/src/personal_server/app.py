@@ -1,0 +1,137 @@
+"""The server: FastMCP with the owner's tools behind `personal_auth`."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from importlib import resources
+from typing import Any
+
+import fastmcp
+from fastmcp import FastMCP
+from personal_auth import PersonalAuthProvider
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from personal_server import logs
+from personal_server.settings import Settings, answers
+from personal_server.tools import ToolRefused, add_tools
+from personal_server.watch import ListedNeverCalled
+
+logger = logging.getLogger("personal_server")
+
+STOP_SECONDS = 5  # how long open requests may finish after the signal to stop
+
+
+def provider(settings: Settings) -> PersonalAuthProvider:
+    """Returns the authorization server that the settings describe; nothing is opened yet."""
+    return PersonalAuthProvider(
+        base_url=settings.public_url,
+        password=settings.password,
+        allowed_redirect_domains=settings.allowed_redirect_domains,
+        access_token_expiry_seconds=settings.access_token_expiry_seconds,
+        state_dir=settings.state_dir,
+        server_name=answers()["project_name"],
+        trusted_proxies=settings.trusted_proxies,
+    )
+
+
+def build(settings: Settings) -> FastMCP[Any]:
+    """Returns the server with everything added to it; nothing is opened yet.
+
+    Raises:
+        ToolRefused: One of the owner's files cannot be used.
+    """
+    given = answers()
+    package, prefix = given["package_name"], given["tool_prefix"]
+    server: FastMCP[Any] = FastMCP(
+        name=given["project_name"],
+        instructions=_instructions(package, prefix),
+        auth=provider(settings),
+        middleware=[ListedNeverCalled()],
+    )
+    add_tools(server, package, prefix)
+    server.custom_route("/healthz", methods=["GET"])(_healthz)
+    _extend(server, package)
+    return server
+
+
+def run(settings: Settings) -> None:
+    """Serves until a signal to stop.
+
+    Raises:
+        ToolRefused: One of the owner's files cannot be used.
+        SystemExit: The state cannot be used; the reason was printed, the code is 2.
+    """
+    logs.configure(settings.log_format)
+    fastmcp.settings.check_for_updates = "off"
+    server = build(settings)
+    _say_where(settings)
+    server.run(
+        transport="streamable-http",
+        host=settings.host,
+        port=settings.port,
+        path="/mcp",
+        stateless_http=True,
+        json_response=settings.responses == "json",
+        show_banner=False,
+        # personal_auth stands before every route with a rule for each path; FastMCP's guard has
+        # one for all and would refuse the browsers that may use /token.
+        host_origin_protection=False,
+        uvicorn_config={
+            "access_log": False,  # its lines hold query strings
+            "log_config": None,
+            "proxy_headers": False,
+            "server_header": False,
+            "timeout_graceful_shutdown": STOP_SECONDS,
+        },
+    )
+
+
+def _say_where(settings: Settings) -> None:
+    logger.info(
+        "Serving %s/mcp from %s:%d; stop with Ctrl+C.",
+        settings.public_url,
+        settings.host,
+        settings.port,
+    )
+    answered = answers()["public_url"]
+    if settings.public_url != answered:
+        logger.warning(
+            "MCP_PUBLIC_URL is %s, the project's answers say %s: so that docs/ and deploy/ agree,"
+            ' run: uvx copier update --defaults --data public_url="%s"',
+            settings.public_url,
+            answered,
+            settings.public_url,
+        )
+
+
+def _instructions(package: str, prefix: str) -> str:
+    try:
+        text = resources.files(package).joinpath("instructions.md").read_text(encoding="utf-8")
+    except (FileNotFoundError, UnicodeDecodeError) as error:
+        raise ToolRefused(
+            f"src/{package}/instructions.md cannot be read as UTF-8 text: it tells assistants when"
+            " to use your tools."
+        ) from error
+    return text.replace("{prefix}", prefix).strip()
+
+
+def _extend(server: FastMCP[Any], package: str) -> None:
+    name = f"{package}.extend"
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name == name:
+            return  # the owner may delete it
+        raise ToolRefused(f"src/{package}/extend.py cannot be imported: {error}.") from error
+    try:
+        module.extend(server)
+    except Exception as error:
+        raise ToolRefused(
+            f"src/{package}/extend.py failed: {type(error).__name__}: {error}"
+        ) from error
+
+
+async def _healthz(request: Request) -> Response:
+    return PlainTextResponse("ok\n")

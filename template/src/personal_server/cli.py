@@ -1,0 +1,138 @@
+"""The commands: serve, password, clients."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+from personal_auth import StartRefused
+from personal_auth.errors import Refused
+from personal_auth.owner import generate_password, hash_password
+
+from personal_server.settings import (
+    SHORTEST_PASSWORD,
+    SettingRefused,
+    Settings,
+    answers,
+    load,
+)
+
+
+def main() -> None:
+    """Runs one command; without arguments it serves.
+
+    Whatever the owner must mend is one sentence on standard error and exit code 2.
+    """
+    try:
+        if len(sys.argv) == 1:
+            serve()
+        else:
+            _commands()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if not _is_sentence(error):
+            raise
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+def serve() -> None:
+    """Serve until Ctrl+C."""
+    from personal_server import app
+
+    app.run(load())
+
+
+def password(
+    *,
+    hash: Annotated[bool, "Print the line for .env instead of storing anything."] = False,
+    revoke_all: Annotated[bool, "Also disconnect every client."] = False,
+) -> None:
+    """Set the owner's password; every browser is signed out. Works while the server runs.
+
+    Asks for it on a terminal, else reads one line from standard input; an empty one is replaced
+    by a generated password, which is printed.
+
+    Parameters
+    ----------
+    hash
+        Print the line for .env instead of storing anything.
+    revoke_all
+        Also disconnect every client.
+    """
+    if hash:
+        print(f"MCP_PASSWORD='{hash_password(_ask_password()[0])}'")
+        return
+    settings = load()
+    if settings.password is not None:
+        raise SettingRefused(
+            "The password is set by MCP_PASSWORD, in the environment or in .env: change it there"
+            " and restart the server."
+        )
+    chosen, generated = _ask_password()
+    asyncio.run(_set_password(settings, chosen, revoke_all))
+    if generated:
+        print(f"The new password, shown only this once:\n\n    {chosen}\n")
+    print("The password is changed; every browser is signed out.")
+    if revoke_all:
+        print("Every client is disconnected.")
+    else:
+        print("Connected clients stay connected; --revoke-all disconnects them.")
+
+
+def clients() -> None:
+    """Print the configuration for each client."""
+    from personal_server.connect import instructions
+
+    name, url = answers()["project_name"], load().public_url
+    for client, text in instructions(name, url).items():
+        print(f"\n{client}\n{'-' * len(client)}\n{text}")
+
+
+async def _set_password(settings: Settings, chosen: str, revoke_all: bool) -> None:
+    from personal_server import app
+
+    async with app.provider(settings).service.for_a_command() as service:
+        await service.owner.change_password(chosen)
+        if revoke_all:
+            await service.grants.revoke_all()
+
+
+def _ask_password() -> tuple[str, bool]:
+    """Returns a password and whether it was generated."""
+    if sys.stdin.isatty():
+        chosen = getpass.getpass("New password (empty for a generated one): ")
+        if chosen and getpass.getpass("Once more: ") != chosen:
+            raise SettingRefused("The two passwords differ: nothing was changed.")
+    else:
+        chosen = sys.stdin.readline().rstrip("\r\n")
+    if not chosen:
+        return generate_password(), True
+    if len(chosen) < SHORTEST_PASSWORD:
+        raise SettingRefused(
+            f"The password needs at least {SHORTEST_PASSWORD} characters: nothing was changed."
+        )
+    return chosen, False
+
+
+def _commands() -> None:
+    import cyclopts
+
+    app = cyclopts.App(
+        name=answers()["project_name"], help="A private MCP server.", version_flags=[]
+    )
+    app.default(serve)
+    commands: list[Callable[..., None]] = [serve, password, clients]
+    for command in commands:
+        app.command(command)
+    app()
+
+
+def _is_sentence(error: Exception) -> bool:
+    from personal_server.tools import ToolRefused
+
+    return isinstance(error, SettingRefused | StartRefused | Refused | ToolRefused)

@@ -1,0 +1,35 @@
+"""The exact configuration for each client, for one public URL."""
+
+from __future__ import annotations
+
+import json
+
+
+def instructions(name: str, public_url: str) -> dict[str, str]:
+    """Returns, by client, what to enter where."""
+    url = f"{public_url}/mcp"
+    if not public_url.startswith("https://"):
+        hosted = f"needs an address on the internet; {public_url} is only on this computer"
+    else:
+        hosted = ""
+    desktop = {"mcpServers": {name: {"command": "npx", "args": ["-y", "mcp-remote", url]}}}
+    cursor = {"mcpServers": {name: {"url": url}}}
+    vscode = {"servers": {name: {"type": "http", "url": url}}}
+    codex = f"codex mcp add {name} --url {url}\ncodex mcp login {name}"
+    return {
+        "Claude (web, Desktop, mobile)": hosted
+        or f"Settings > Connectors > Add custom connector\nName: {name}\nURL:  {url}\n"
+        "Mobile apps show it by themselves.",
+        "Claude Desktop with mcp-remote": "claude_desktop_config.json:\n"
+        + json.dumps(desktop, indent=2),
+        "Claude Code": f"claude mcp add --transport http {name} {url}\nthen /mcp to sign in",
+        "ChatGPT": hosted
+        or f"Settings > Apps & Connectors > Advanced > Developer mode, then Create\nURL:  {url}\n"
+        "Authentication: OAuth",
+        "Cursor": "~/.cursor/mcp.json:\n" + json.dumps(cursor, indent=2),
+        "VS Code": ".vscode/mcp.json:\n" + json.dumps(vscode, indent=2),
+        "Codex": codex,
+        "Gemini CLI": f"gemini mcp add --transport http {name} {url}",
+        "MCP Inspector": "npx @modelcontextprotocol/inspector\n"
+        f"Transport: Streamable HTTP\nURL:  {url}",
+    }

@@ -1,0 +1,45 @@
+"""How the log looks: one line an event, as text or as JSON, on standard error."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.config
+import time
+from typing import Any, Literal
+
+
+class JsonLines(logging.Formatter):
+    """Formats a record as one JSON object."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the record with its time in UTC, level, logger and message."""
+        line: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def configure(log_format: Literal["text", "json"]) -> None:
+    """Sends every logger of the server, FastMCP's and uvicorn's included, through one handler."""
+    text = {"format": "%(asctime)s %(levelname)-7s %(message)s", "datefmt": "%Y-%m-%d %H:%M:%S"}
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {"text": text, "json": {"()": JsonLines}},
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": log_format}},
+            "root": {"level": "WARNING", "handlers": ["stderr"]},
+            "loggers": {
+                "personal_auth": {"level": "INFO"},
+                "personal_server": {"level": "INFO"},
+                "fastmcp": {"level": "WARNING", "handlers": [], "propagate": True},
+                "uvicorn": {"level": "WARNING", "handlers": [], "propagate": True},
+            },
+        }
+    )

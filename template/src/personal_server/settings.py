@@ -1,0 +1,186 @@
+"""What the server is told: the template's answers, then `.env`, then the environment.
+
+Each setting is checked before anything starts; a malformed or weak one is one sentence.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from dotenv import dotenv_values
+from personal_auth.identity import Identity
+from personal_auth.owner import is_hash
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+SHORTEST_PASSWORD = 12
+PREFIX = "MCP_"
+
+# Which redirect domains an answer to the question `clients` stands for.
+CLIENT_DOMAINS = {
+    "claude": ("claude.ai", "claude.com"),
+    "chatgpt": ("chatgpt.com",),
+    "cursor": ("www.cursor.com", "cursor://anysphere.cursor-mcp", "localhost"),
+    "vscode": ("vscode.dev", "insiders.vscode.dev", "localhost"),
+    "local": ("localhost",),
+}
+
+
+class SettingRefused(Exception):
+    """A setting stops the start; the message is the one sentence its owner reads."""
+
+
+def project_root() -> Path:
+    """Returns the folder of the project this runs from, else the current directory."""
+    folder = Path(__file__).resolve().parents[2]
+    return folder if (folder / "pyproject.toml").is_file() else Path.cwd()
+
+
+@lru_cache(maxsize=1)
+def answers() -> dict[str, Any]:
+    """Returns what was answered when the project was made or last updated."""
+    text = (Path(__file__).parent / "answers.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+def _public_url(value: str) -> str:
+    return Identity.of(value).issuer
+
+
+def _password(value: str) -> str:
+    if is_hash(value):
+        return value
+    if any(mark in value for mark in ("$argon2", "=19=", ",t=", ",p=")):
+        raise ValueError(
+            "it looks like a hash that was cut: put the hash in single quotes, as"
+            " `password --hash` prints it"
+        )
+    if len(value) < SHORTEST_PASSWORD:
+        raise ValueError(
+            f"it has {len(value)} characters and guards everything behind this server: choose at"
+            f" least {SHORTEST_PASSWORD}, or leave it out to have one generated"
+        )
+    return value
+
+
+def _comma_separated(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _not_yet(value: str) -> str:
+    raise ValueError("this version keeps its state in a file: remove the setting")
+
+
+def _folder(value: Path) -> Path:
+    return value if value.is_absolute() else project_root() / value
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
+Folder = Annotated[Path, AfterValidator(_folder)]
+Seconds = Annotated[int, Field(ge=1, le=10 * 365 * 24 * 60 * 60)]
+
+
+class Settings(BaseSettings):
+    """The settings of one server; every field is `MCP_` and its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", env_ignore_empty=True)
+
+    public_url: Annotated[str, AfterValidator(_public_url)]
+    password: Annotated[str, AfterValidator(_password)] | None = None
+    host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)]
+    state_dir: Annotated[Folder, Field(validate_default=True)] = Path(".oauth-state")
+    data_dir: Annotated[Folder, Field(validate_default=True)] = Path("data")
+    access_token_expiry_seconds: Seconds = 30 * 24 * 60 * 60  # 30 days
+    allowed_redirect_domains: Words
+    storage_url: Annotated[str, AfterValidator(_not_yet)] | None = None
+    trusted_proxies: Words = ()
+    log_format: Literal["text", "json"] = "text"
+    responses: Literal["json", "sse"] = "json"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Lets the environment win over `.env`, and both over the answers."""
+        return env_settings, dotenv_settings, init_settings
+
+    @model_validator(mode="after")
+    def _local_url_follows_the_port(self) -> Settings:
+        given = answers()
+        untouched = self.public_url == given["public_url"] == f"http://localhost:{given['port']}"
+        if untouched and self.port != given["port"]:
+            self.public_url = f"http://localhost:{self.port}"
+        return self
+
+
+def load() -> Settings:
+    """Returns the settings.
+
+    Raises:
+        SettingRefused: One of them is malformed, weak, misspelt, or contradicts another.
+    """
+    file = project_root() / ".env"
+    try:
+        _refuse_misspelt(file)
+        values: dict[str, Any] = {"_env_file": file, "_env_file_encoding": "utf-8"}
+        settings = Settings(**values, **_from_answers())
+    except ValidationError as error:
+        raise SettingRefused(_sentence(error)) from None
+    except UnicodeDecodeError:
+        raise SettingRefused(f"{file} is not UTF-8 text: save it as UTF-8.") from None
+    state, data = settings.state_dir.resolve(), settings.data_dir.resolve()
+    if state == data or state in data.parents:
+        raise SettingRefused(
+            "MCP_DATA_DIR must not lie inside MCP_STATE_DIR, which holds the connections:"
+            ' choose another folder, such as "data".'
+        )
+    return settings
+
+
+@lru_cache(maxsize=1)
+def data_dir() -> Path:
+    """Returns the folder for what tools keep (`MCP_DATA_DIR`); it may not exist yet."""
+    return load().data_dir
+
+
+def _from_answers() -> dict[str, Any]:
+    given = answers()
+    domains = [domain for client in given["clients"] for domain in CLIENT_DOMAINS[client]]
+    return {
+        "public_url": given["public_url"],
+        "port": given["port"],
+        "allowed_redirect_domains": tuple(dict.fromkeys(domains)),
+    }
+
+
+def _refuse_misspelt(file: Path) -> None:
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    for name in dotenv_values(file, encoding="utf-8") if file.is_file() else {}:
+        if name.startswith(PREFIX) and name not in known:
+            close = difflib.get_close_matches(name, known, 1, 0)[0]
+            raise SettingRefused(f"{name} in {file} is no setting: did you mean {close}?")
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    name = PREFIX + str(first["loc"][0]).upper()
+    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"{name} is refused: {message}."
