@@ -7,7 +7,6 @@ token. A missing or refused token is answered here, before any protocol check.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable
 
@@ -83,15 +82,15 @@ class Front:
         await (answer or self._app)(scope, receive, send)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def started(message: Message) -> None:
+        async def sending(message: Message) -> None:
+            # Before the server hears of it: afterwards it may end every task at once.
             if message["type"] == "lifespan.startup.complete":
                 await self._start()
+            elif message["type"].startswith("lifespan.shutdown."):
+                await self._stop()
             await send(message)
 
-        try:
-            await self._app(scope, receive, started)
-        finally:
-            await asyncio.shield(self._stop())
+        await self._app(scope, receive, sending)
 
     async def _examine(self, scope: Scope) -> Response | None:
         """Returns the answer that ends the request here, or None when it may go on."""
