@@ -119,7 +119,11 @@ class Clients:
             InvalidClient: There is none.
         """
         if client_id.startswith(STORED):
-            record = await self._records.get("clients", digest(client_id))
+            key = digest(client_id)
+            approved, waiting = await self._records.get_together(
+                ("clients", key), ("waiting_clients", key)
+            )
+            record = approved or waiting
             if record is None:
                 raise InvalidClient("The client is unknown: it must register again.")
             return Client.from_record(record)
@@ -162,14 +166,13 @@ class Clients:
     async def _store(self, name: str, uris: list[str], method: str) -> str:
         client_id = STORED + secrets.token_urlsafe(24)
         client = self._client(client_id, name, uris, method)
-        ring = await self._records.get("clients", "waiting") or {"ids": []}
+        ring = await self._records.get("waiting_clients", "ids") or {"ids": []}
         ids = [*ring["ids"], digest(client_id)]
         for evicted in ids[: -self._limits.stored_clients]:
-            self._records.put_later(Put("clients", evicted, {}, ttl=0.001))
-        life = self._limits.client_seconds
-        self._records.put_later(Put("clients", ids[-1], client.to_record(), life))
-        ids = ids[-self._limits.stored_clients :]
-        self._records.put_later(Put("clients", "waiting", {"ids": ids}))
+            self._records.delete_later("waiting_clients", evicted)
+        put, life = self._records.put_later, self._limits.client_seconds
+        put(Put("waiting_clients", ids[-1], client.to_record(), life))
+        put(Put("waiting_clients", "ids", {"ids": ids[-self._limits.stored_clients :]}))
         return client_id
 
     def _redirect_uris(self, uris: object) -> list[str]:

@@ -147,9 +147,13 @@ class SnapshotStore:
     def put_soon(self, put: Put) -> None:
         """Changes memory now and the disk within the time given to the constructor."""
         self._change(put)
-        if self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._later, self._write_soon)
+        self._write_later()
+
+    def delete_soon(self, collection: str, key: str) -> None:
+        """Deletes from memory now and from the disk as `put_soon` writes to it."""
+        if self._rows.get(collection, {}).pop(key, None) is not None:
+            self._version += 1
+            self._write_later()
 
     def put_at_start(self, puts: Sequence[Put]) -> None:
         """Writes records before there is an event loop.
@@ -212,6 +216,11 @@ class SnapshotStore:
         finally:
             self._writing = None
 
+    def _write_later(self) -> None:
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._later, self._write_soon)
+
     def _write_soon(self) -> None:
         self._timer = None
         in_background(self.flush())
@@ -261,6 +270,13 @@ class Records:
             self._snapshot.put_soon(put)
         else:
             in_background(self._bounded(self._put(put)))
+
+    def delete_later(self, collection: str, key: str) -> None:
+        """Deletes a record without waiting; a failure is logged and forgotten."""
+        if self._snapshot is not None:
+            self._snapshot.delete_soon(collection, key)
+        else:
+            in_background(self.delete(collection, key))
 
     async def delete(self, collection: str, key: str) -> bool:
         """Deletes a record; True exactly once."""

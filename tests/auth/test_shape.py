@@ -1,0 +1,78 @@
+"""Rules of the vendored module's structure that a later change must not lose."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "template" / "src"
+MODULES = sorted((FOLDER / "personal_auth").glob("*.py"))
+FREE_OF_FRAMEWORKS = {
+    "audit",
+    "clients",
+    "control",
+    "errors",
+    "grants",
+    "identity",
+    "limits",
+    "owner",
+    "redirects",
+    "sealing",
+    "service",
+    "statedir",
+    "store",
+    "throttle",
+}
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if p.stem in FREE_OF_FRAMEWORKS], ids=str)
+def test_the_logic_knows_no_web_framework(path: Path) -> None:
+    roots = {name.partition(".")[0] for name in imports(path)}
+
+    assert not roots & {"fastmcp", "mcp", "starlette", "uvicorn", "pydantic"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_only_the_provider_knows_fastmcp(path: Path) -> None:
+    roots = {name.partition(".")[0] for name in imports(path)}
+
+    assert path.stem == "provider" or not roots & {"fastmcp", "mcp"}
+
+
+def test_dependencies_point_one_way() -> None:
+    graph = {
+        path.stem: {
+            name.removeprefix("personal_auth.")
+            for name in imports(path)
+            if name.startswith("personal_auth.")
+        }
+        for path in MODULES
+        if path.stem != "__init__"
+    }
+
+    while leaves := [name for name, needs in graph.items() if not needs & graph.keys()]:
+        for name in leaves:
+            del graph[name]
+    assert graph == {}, "these modules import each other in a circle"
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: path.name)
+def test_no_middleware_stands_between_a_stream_and_its_client(path: Path) -> None:
+    assert "BaseHTTPMiddleware" not in path.read_text()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_secrets_are_compared_in_one_place(path: Path) -> None:
+    assert path.stem == "sealing" or "compare_digest" not in path.read_text()

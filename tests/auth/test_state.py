@@ -1,0 +1,377 @@
+"""What survives: restarts, deaths, damaged files, failing stores, other stores."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from key_value.aio.stores.memory import MemoryStore
+from personal_auth import Limits, PersonalAuthProvider
+from personal_auth.control import ControlStore
+from personal_auth.errors import StartRefused, StoreUnavailable
+from personal_auth.owner import is_hash
+from personal_auth.statedir import StateDir
+from personal_auth.store import Put, Records, SnapshotStore
+
+from tests.support.site import PASSWORD, App, Clock, Site, approve, connect
+from tests.support.site import ticket as ticket_of
+
+
+def stored(site: Site) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((site.state_dir / "oauth_tokens.json").read_text())
+    return document
+
+
+def test_the_state_file_is_private_and_holds_no_token(site: Site) -> None:
+    _, tokens = connect(site)
+
+    file = site.state_dir / "oauth_tokens.json"
+
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert site.state_dir.stat().st_mode & 0o777 == 0o700
+    assert tokens["access_token"] not in file.read_text()
+
+
+def test_what_a_token_answer_grants_is_on_disk_before_the_answer(site: Site) -> None:
+    connect(site)
+
+    assert len(stored(site)["rows"]["grants"]) == 1
+
+
+def test_a_refused_token_or_an_opened_page_writes_nothing(site: Site) -> None:
+    before = (site.state_dir / "oauth_tokens.json").stat().st_mtime_ns
+    app = App.register(site)
+
+    site.visitor().call("pat_made-up")
+    site.visitor().get("/authorize", params=app.query())
+    app.redeem("pac_made-up")
+    app.refresh("prt_made-up")
+
+    assert (site.state_dir / "oauth_tokens.json").stat().st_mtime_ns == before
+
+
+def test_expired_records_leave_the_file(site: Site, clock: Clock) -> None:
+    site.restart(access_token_expiry_seconds=100)
+    app, tokens = connect(site)
+    before = len(stored(site)["rows"]["tokens"])
+
+    clock.advance(101)
+    app.refresh(tokens["refresh_token"])
+
+    assert (before, len(stored(site)["rows"]["tokens"])) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("{", "damaged"),
+        ("", "damaged"),
+        ("[]", "not written by this server"),
+        ('{"hello": 1}', "not written by this server"),
+        ('{"format": "personal-auth", "version": 99, "rows": {}}', "version 99"),
+        ('{"format": "personal-auth", "version": 1, "rows": {"a": {"b": 1}}}', "damaged"),
+        ("\x00" * 100, "damaged"),
+    ],
+)
+def test_a_file_that_cannot_be_used_stops_the_start_and_is_left_alone(
+    tmp_path: Path, clock: Clock, content: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "oauth_tokens.json"
+    file.write_text(content)
+    provider = PersonalAuthProvider("https://mcp.example.com", state_dir=tmp_path)
+
+    with pytest.raises(SystemExit) as stopped:
+        provider.get_routes("/mcp")
+
+    assert stopped.value.code == 2
+    assert sentence in capsys.readouterr().err
+    assert file.read_text() == content
+    provider._state_dir.release()
+
+
+def test_a_second_server_on_one_directory_does_not_start(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    provider = PersonalAuthProvider("https://mcp.example.com", state_dir=site.state_dir)
+
+    with pytest.raises(SystemExit) as stopped:
+        provider.get_routes("/mcp")
+
+    assert stopped.value.code == 2
+    assert "Another server runs on the state directory" in capsys.readouterr().err
+
+
+def test_the_constructor_touches_nothing(tmp_path: Path) -> None:
+    PersonalAuthProvider("https://mcp.example.com", state_dir=tmp_path / "state")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def failing(tmp_path: Path, clock: Clock) -> Iterator[Site]:
+    class Failing(PersonalAuthProvider):
+        broken = False
+
+        def _save_snapshot(self, raw: bytes) -> None:
+            if self.broken:
+                raise OSError(28, "No space left on device")
+            super()._save_snapshot(raw)
+
+    site = Site(tmp_path / "state", clock, provider_class=Failing)
+    yield site
+    site.provider.broken = False
+    site.stop()
+
+
+def test_a_full_disk_is_503_until_it_has_room_again(failing: Site) -> None:
+    app, tokens = connect(failing)
+    code = approve(App.register(failing))
+
+    failing.provider.broken = True
+    refused = app.refresh(tokens["refresh_token"])
+    page = failing.visitor().get("/authorize", params=App.register(failing).query())
+    still = failing.visitor().call(tokens["access_token"])
+    failing.provider.broken = False
+    retried = app.refresh(tokens["refresh_token"])
+
+    assert code
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+    assert refused.json()["error"] == "temporarily_unavailable"
+    assert page.status_code == 200
+    assert still.status_code == 200
+    assert retried.status_code == 200
+
+
+def test_the_hooks_of_the_first_reference_module_still_work(tmp_path: Path, clock: Clock) -> None:
+    class InMemory(PersonalAuthProvider):
+        kept: dict[str, Any] | None = None
+
+        def _load_state(self) -> dict[str, Any] | None:
+            return type(self).kept
+
+        def _save_state(self, state: dict[str, Any]) -> None:
+            type(self).kept = state
+
+    site = Site(tmp_path / "state", clock, provider_class=InMemory)
+    try:
+        _, tokens = connect(site)
+        site.restart()
+        assert site.visitor().call(tokens["access_token"]).status_code == 200
+        assert InMemory.kept is not None
+        assert not (site.state_dir / "oauth_tokens.json").exists()
+    finally:
+        site.stop()
+
+
+def test_any_key_value_store_keeps_the_state_instead(tmp_path: Path, clock: Clock) -> None:
+    store = MemoryStore()
+    site = Site(tmp_path / "state", clock, client_storage=store)
+    try:
+        app, tokens = connect(site)
+        fresh = app.refresh(tokens["refresh_token"]).json()
+        again = app.refresh(tokens["refresh_token"]).json()
+        site.restart()
+        assert fresh == again
+        assert site.visitor().call(fresh["access_token"]).status_code == 200
+        assert not (site.state_dir / "oauth_tokens.json").exists()
+    finally:
+        site.stop()
+
+
+class Away:
+    """A store that cannot be reached, or hangs."""
+
+    def __init__(self, hang: bool) -> None:
+        self._hang = hang
+
+    async def get(self, key: str, *, collection: str | None = None) -> None:
+        if self._hang:
+            await asyncio.sleep(60)
+        raise ConnectionError
+
+    async def put(self, *args: Any, **kwargs: Any) -> None:
+        await self.get("")
+
+    async def delete(self, key: str, *, collection: str | None = None) -> bool:
+        await self.get("")
+        return False
+
+
+@pytest.mark.parametrize("hang", [False, True], ids=["refused", "hanging"])
+def test_a_store_that_is_away_is_unavailable_within_its_bound(hang: bool) -> None:
+    records = Records(Away(hang), call_seconds=0.05)
+
+    async def ask() -> None:
+        for call in (
+            records.get("a", "b"),
+            records.delete("a", "b"),
+            records.put(Put("a", "b", {})),
+        ):
+            with pytest.raises(StoreUnavailable):
+                await call
+
+    asyncio.run(ask())
+
+
+def test_one_write_serves_all_who_wait(clock: Clock) -> None:
+    writes: list[bytes] = []
+    store = SnapshotStore(writes.append, clock=clock)
+
+    async def put_many() -> None:
+        await asyncio.gather(*(store.put(str(n), {"n": n}, collection="c") for n in range(100)))
+
+    asyncio.run(put_many())
+
+    assert len(writes) <= 2
+    assert len(json.loads(writes[-1])["rows"]["c"]) == 100
+
+
+def test_delete_claims_exactly_once(clock: Clock) -> None:
+    store = SnapshotStore(lambda raw: None, clock=clock)
+
+    async def race() -> list[bool]:
+        await store.put("k", {}, collection="c")
+        return await asyncio.gather(*(store.delete("k", collection="c") for _ in range(20)))
+
+    assert asyncio.run(race()).count(True) == 1
+
+
+def test_the_owners_commands_reach_a_running_server(site: Site) -> None:
+    store = ControlStore(site.state_dir / "control.sock")
+
+    async def use() -> tuple[Any, ...]:
+        await store.put("k", {"a": 1}, collection="c", ttl=60)
+        found = await store.get("k", collection="c")
+        keys = await store.keys("c")
+        return found, keys, await store.delete("k", collection="c"), await store.keys("c")
+
+    assert asyncio.run(use()) == ({"a": 1}, ["k"], True, [])
+    assert os.stat(os.path.realpath(site.state_dir / "control.sock")).st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("depth", [1, 40], ids=["short path", "path too long for a socket"])
+def test_a_password_changed_beside_a_running_server_holds_at_once(
+    tmp_path: Path, clock: Clock, depth: int
+) -> None:
+    folder = tmp_path.joinpath(*["deeper"] * depth)
+    site = Site(folder, clock, password=None)
+    try:
+        command = PersonalAuthProvider("https://mcp.example.com", state_dir=folder)
+
+        async def change() -> None:
+            async with command.service.for_a_command() as service:
+                await service.owner.change_password(PASSWORD)
+
+        asyncio.run(change())
+        assert approve(App.register(site))
+        assert not (folder / "initial-password").exists()
+    finally:
+        site.stop()
+
+
+def test_revoking_all_from_a_command_ends_every_connection(site: Site) -> None:
+    app, tokens = connect(site)
+    command = PersonalAuthProvider("https://mcp.example.com", state_dir=site.state_dir)
+
+    async def revoke() -> int:
+        async with command.service.for_a_command() as service:
+            before = len(await service.grants.all())
+            await service.grants.revoke_all()
+            return before - len(await service.grants.all())
+
+    assert asyncio.run(revoke()) == 1
+    assert site.visitor().call(tokens["access_token"]).status_code == 401
+    assert app.refresh(tokens["refresh_token"]).status_code == 400
+
+
+def test_a_command_without_a_server_uses_the_directory_itself(tmp_path: Path) -> None:
+    command = PersonalAuthProvider("https://mcp.example.com", state_dir=tmp_path)
+
+    async def change() -> None:
+        async with command.service.for_a_command() as service:
+            await service.owner.change_password(PASSWORD)
+
+    asyncio.run(change())
+
+    rows = json.loads((tmp_path / "oauth_tokens.json").read_text())["rows"]
+    assert is_hash(rows["owner"]["password"]["value"]["hash"])
+    assert StateDir(tmp_path).acquire()
+
+
+def test_a_directory_that_cannot_be_written_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(StartRefused, match="cannot be written"):
+        StateDir(tmp_path / "file" / "state").acquire()
+
+
+SOURCE = Path(__file__).parents[2] / "template" / "src"
+WRITER = """
+import sys
+from pathlib import Path
+from personal_auth.statedir import StateDir
+folder = StateDir(Path(sys.argv[1]))
+assert folder.acquire()
+number = 0
+while True:
+    number += 1
+    folder.write(b'{"n": %d, "padding": "%s"}' % (number, b"x" * 200_000))
+    print(number, flush=True)
+"""
+
+
+def test_a_death_at_any_moment_leaves_a_whole_file_that_was_acknowledged(tmp_path: Path) -> None:
+    for round_number in range(5):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path)],
+            env={**os.environ, "PYTHONPATH": str(SOURCE)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert writer.stdout is not None
+        acknowledged = 0
+        until = time.monotonic() + 0.05 * (round_number + 1)
+        while acknowledged == 0 or time.monotonic() < until:
+            acknowledged = int(writer.stdout.readline())
+        writer.send_signal(signal.SIGKILL)
+        rest = writer.communicate()[0].split()
+        acknowledged = int(rest[-1]) if rest else acknowledged
+
+        found = json.loads((tmp_path / "oauth_tokens.json").read_text())["n"]
+        assert found in {acknowledged, acknowledged + 1}
+
+
+def test_limits_can_be_set_and_a_registration_table_evicts_the_oldest(
+    tmp_path: Path, clock: Clock
+) -> None:
+    site = Site(tmp_path / "s", clock, limits=Limits(sealed_client_id=0, stored_clients=3))
+    try:
+        approved = App.register(site)
+        assert approved.redeem(approve(approved)).status_code == 200
+        apps = [App.register(site) for _ in range(5)]
+        found = [site.visitor().get("/authorize", params=app.query()).status_code for app in apps]
+        assert found == [400, 400, 200, 200, 200]
+        assert approve(approved)  # an approved client is never evicted
+    finally:
+        site.stop()
+
+
+def test_a_page_opened_before_a_restart_can_be_answered_after_it(
+    site: Site,
+) -> None:
+    app, owner = App.register(site), site.visitor()
+    ticket = ticket_of(owner.get("/authorize", params=app.query()))
+
+    site.restart()
+    answer = owner.submit(ticket=ticket, password=PASSWORD, decision="approve")
+
+    assert answer.status_code == 303
