@@ -60,7 +60,9 @@ class Site:
         server = FastMCP("test", auth=self.provider)
         server.tool(lambda: "pong", name="ping", description="Answers pong.")
         app = server.http_app(stateless_http=True, json_response=True)
-        config = uvicorn.Config(app, port=0, log_level="critical", lifespan="on", ws="none")
+        config = uvicorn.Config(
+            app, port=0, log_level="critical", lifespan="on", ws="none", proxy_headers=False
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()

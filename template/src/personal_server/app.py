@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import importlib
 import logging
+import socket
 from importlib import resources
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import fastmcp
 from fastmcp import FastMCP
-from personal_auth import PersonalAuthProvider
+from personal_auth import PersonalAuthProvider, StartRefused
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from personal_server import logs
+from personal_server.sentences import OneSentence
 from personal_server.settings import Settings, answers
 from personal_server.tools import ToolRefused, add_tools
 from personal_server.watch import ListedNeverCalled
@@ -47,8 +50,9 @@ def build(settings: Settings) -> FastMCP[Any]:
     server: FastMCP[Any] = FastMCP(
         name=given["project_name"],
         instructions=_instructions(package, prefix),
+        version=_version(given["project_name"]),
         auth=provider(settings),
-        middleware=[ListedNeverCalled()],
+        middleware=[ListedNeverCalled(), OneSentence()],
     )
     add_tools(server, package, prefix)
     server.custom_route("/healthz", methods=["GET"])(_healthz)
@@ -66,11 +70,11 @@ def run(settings: Settings) -> None:
     logs.configure(settings.log_format)
     fastmcp.settings.check_for_updates = "off"
     server = build(settings)
+    listener = _listen(settings.host, settings.port)
     _say_where(settings)
     server.run(
         transport="streamable-http",
-        host=settings.host,
-        port=settings.port,
+        sockets=[listener],
         path="/mcp",
         stateless_http=True,
         json_response=settings.responses == "json",
@@ -86,6 +90,17 @@ def run(settings: Settings) -> None:
             "timeout_graceful_shutdown": STOP_SECONDS,
         },
     )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise StartRefused(
+            f"Port {port} on {host} cannot be used ({error.strerror}): stop what uses it, or set"
+            " MCP_PORT to another port."
+        ) from error
 
 
 def _say_where(settings: Settings) -> None:
@@ -115,6 +130,13 @@ def _instructions(package: str, prefix: str) -> str:
             " to use your tools."
         ) from error
     return text.replace("{prefix}", prefix).strip()
+
+
+def _version(project: str) -> str:
+    try:
+        return version(project)
+    except PackageNotFoundError:
+        return "0"  # run from its sources, without being installed
 
 
 def _extend(server: FastMCP[Any], package: str) -> None:

@@ -6,6 +6,7 @@ Each setting is checked before anything starts; a malformed or weak one is one s
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import json
 from functools import lru_cache
 from pathlib import Path
@@ -87,6 +88,25 @@ def _folder(value: Path) -> Path:
     return value if value.is_absolute() else project_root() / value
 
 
+def _domains(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value or any("/" in domain.partition("://")[2] or " " in domain for domain in value):
+        raise ValueError('it must be hosts separated by commas, such as "claude.ai,localhost"')
+    if any("://" in domain and domain.startswith("http") for domain in value):
+        raise ValueError('write hosts without a scheme, such as "claude.ai,localhost"')
+    return value
+
+
+def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    for text in value:
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(
+                f"{text!r} is no address or network, such as 127.0.0.1 or 172.16.0.0/12"
+            ) from None
+    return value
+
+
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 Folder = Annotated[Path, AfterValidator(_folder)]
 Seconds = Annotated[int, Field(ge=1, le=10 * 365 * 24 * 60 * 60)]
@@ -104,9 +124,9 @@ class Settings(BaseSettings):
     state_dir: Annotated[Folder, Field(validate_default=True)] = Path(".oauth-state")
     data_dir: Annotated[Folder, Field(validate_default=True)] = Path("data")
     access_token_expiry_seconds: Seconds = 30 * 24 * 60 * 60  # 30 days
-    allowed_redirect_domains: Words
+    allowed_redirect_domains: Annotated[Words, AfterValidator(_domains)]
     storage_url: Annotated[str, AfterValidator(_not_yet)] | None = None
-    trusted_proxies: Words = ()
+    trusted_proxies: Annotated[Words, AfterValidator(_networks)] = ()
     log_format: Literal["text", "json"] = "text"
     responses: Literal["json", "sse"] = "json"
 

@@ -39,8 +39,8 @@ def add_tools(server: FastMCP[Any], package: str, prefix: str) -> int:
             file = _file(module)
             try:
                 if isinstance(meta, ToolMeta):
-                    tool = provider.add_tool(function)
-                    _accept(tool.name, tool.description, file, seen)
+                    _accept(function, meta, file, seen)
+                    provider.add_tool(function)
                 elif isinstance(meta, ResourceMeta):
                     provider.add_resource(function)
                 elif isinstance(meta, PromptMeta):
@@ -62,7 +62,7 @@ def _modules(package_name: str) -> Iterator[ModuleType]:
 def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except Exception as error:  # whatever a person's file may raise
+    except (Exception, SystemExit) as error:  # whatever a person's file may raise
         path = name.replace(".", "/")
         reason = f"{type(error).__name__}: {_one_line(error)}"
         raise ToolRefused(f"src/{path}.py cannot be imported: {reason}") from error
@@ -75,18 +75,21 @@ def _marked(module: ModuleType) -> Iterator[tuple[Any, Any]]:
             yield value, meta
 
 
-def _accept(name: str, description: str | None, file: str, seen: dict[str, str]) -> None:
-    if not (description or "").strip():
+def _accept(function: Any, meta: ToolMeta, file: str, seen: dict[str, str]) -> None:
+    name = meta.name or function.__name__
+    if not (meta.description or inspect.getdoc(function) or "").strip():
         raise ToolRefused(
             f"The tool {name} in {file} has no description: give its function a docstring that"
             " says when to use it."
         )
-    seen[name] = file
+    other = seen.setdefault(name, file)
+    if other != file:
+        raise ToolRefused(f"The tool {name} is in {file} and in {other}: rename one of them.")
 
 
 def _file(module: ModuleType) -> str:
     return f"src/{module.__name__.replace('.', '/')}.py"
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()).rstrip(".") + "."

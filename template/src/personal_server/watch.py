@@ -30,7 +30,7 @@ class ListedNeverCalled(Middleware):
     ) -> Any:
         self._listed += 1
         if self._listed == 1:
-            asyncio.get_running_loop().call_later(self._patience, self._judge)
+            asyncio.get_running_loop().call_later(self._patience, self.judge)
         return await call_next(context)
 
     async def on_call_tool(
@@ -39,7 +39,8 @@ class ListedNeverCalled(Middleware):
         self._called = True
         return await call_next(context)
 
-    def _judge(self) -> None:
+    def judge(self) -> None:
+        """Logs the line, unless a tool was called."""
         if not self._called:
             logger.warning(
                 "Tools were listed %d times and none was ever called: the assistant prefers its"

@@ -1,0 +1,137 @@
+"""A malformed or weak setting is one sentence, and nothing starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from personal_auth.owner import hash_password
+from personal_server import settings
+from personal_server.settings import SettingRefused, load
+
+ANSWERS: dict[str, Any] = {
+    "public_url": "http://localhost:8050",
+    "port": 8050,
+    "clients": ["claude", "local"],
+}
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(settings, "answers", lambda: ANSWERS)
+    monkeypatch.setattr(settings, "project_root", lambda: tmp_path)
+    return tmp_path
+
+
+def test_without_settings_the_answers_hold(project: Path) -> None:
+    loaded = load()
+
+    assert (loaded.public_url, loaded.host, loaded.port) == (
+        "http://localhost:8050",
+        "127.0.0.1",
+        8050,
+    )
+    assert loaded.allowed_redirect_domains == ("claude.ai", "claude.com", "localhost")
+    assert (loaded.state_dir, loaded.data_dir) == (project / ".oauth-state", project / "data")
+
+
+def test_the_environment_wins_over_the_file_and_the_file_over_the_answers(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / ".env").write_text("MCP_PORT=9001\nMCP_PUBLIC_URL=https://file.example.com\n")
+    monkeypatch.setenv("MCP_PUBLIC_URL", "https://environment.example.com/")
+
+    loaded = load()
+
+    assert (loaded.port, loaded.public_url) == (9001, "https://environment.example.com")
+
+
+def test_a_local_url_follows_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCP_PORT", "9000")
+
+    assert load().public_url == "http://localhost:9000"
+
+
+def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCP_ALLOWED_REDIRECT_DOMAINS", "claude.ai, example.com,")
+
+    assert load().allowed_redirect_domains == ("claude.ai", "example.com")
+
+
+def test_a_complete_hash_in_single_quotes_is_a_password(project: Path) -> None:
+    hashed = hash_password("some long password")
+    (project / ".env").write_text(f"MCP_PASSWORD='{hashed}'\n")
+
+    assert load().password == hashed
+
+
+HASH = "$argon2id$v=19$m=19456,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$" + "A" * 43
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("MCP_PUBLIC_URL", "http://mcp.example.com", "https"),
+        ("MCP_PUBLIC_URL", "https://mcp.example.com/mcp", "without a path"),
+        ("MCP_PUBLIC_URL", "https://user@mcp.example.com", "https://mcp.example.com"),
+        ("MCP_PUBLIC_URL", "https://mcp.example.com:443", "leave out the port"),
+        ("MCP_PUBLIC_URL", "https://Example.com", "lower case"),
+        ("MCP_PUBLIC_URL", "mcp.example.com", "https://mcp.example.com"),
+        ("MCP_PORT", "0", "greater than or equal to 1"),
+        ("MCP_PORT", "70000", "65535"),
+        ("MCP_PORT", "http", "integer"),
+        ("MCP_PASSWORD", "short", "at least 12"),
+        ("MCP_PASSWORD", HASH[:40], "single quotes"),
+        ("MCP_PASSWORD", "=19=19456,t=2,p=1", "single quotes"),
+        ("MCP_PASSWORD", HASH.replace("$argon2id", ""), "single quotes"),
+        ("MCP_PASSWORD", HASH.replace("m=19456", "m=99999999"), "single quotes"),
+        ("MCP_ACCESS_TOKEN_EXPIRY_SECONDS", "0", "1"),
+        ("MCP_ACCESS_TOKEN_EXPIRY_SECONDS", "a month", "integer"),
+        ("MCP_ALLOWED_REDIRECT_DOMAINS", ",", "claude.ai"),
+        ("MCP_ALLOWED_REDIRECT_DOMAINS", "https://claude.ai/cb", "claude.ai"),
+        ("MCP_TRUSTED_PROXIES", "my-proxy", "172.16.0.0/12"),
+        ("MCP_LOG_FORMAT", "xml", "'text' or 'json'"),
+        ("MCP_RESPONSES", "stream", "'json' or 'sse'"),
+        ("MCP_STORAGE_URL", "redis://localhost", "remove the setting"),
+    ],
+)
+def test_a_bad_setting_is_one_sentence_that_names_it_and_the_cure(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(SettingRefused) as refused:
+        load()
+
+    sentence = str(refused.value)
+    assert sentence.startswith(f"{name} is refused: ")
+    assert says in sentence
+    assert "\n" not in sentence
+    assert sentence.endswith(".")
+    if name == "MCP_PASSWORD":
+        assert value not in sentence
+
+
+def test_a_misspelt_setting_in_the_file_is_refused_with_the_right_name(project: Path) -> None:
+    (project / ".env").write_text("MCP_PASWORD=something long enough\n")
+
+    with pytest.raises(SettingRefused, match="did you mean MCP_PASSWORD"):
+        load()
+
+
+@pytest.mark.parametrize("folder", [".oauth-state", ".oauth-state/data"])
+def test_the_tools_data_must_not_lie_beside_the_connections(
+    monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    monkeypatch.setenv("MCP_DATA_DIR", folder)
+
+    with pytest.raises(SettingRefused, match="MCP_STATE_DIR"):
+        load()
+
+
+def test_a_file_that_is_no_text_is_refused(project: Path) -> None:
+    (project / ".env").write_bytes(b"MCP_PORT=\xff\xfe")
+
+    with pytest.raises(SettingRefused, match="UTF-8"):
+        load()

@@ -1,0 +1,90 @@
+"""A rendered server as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+
+MAIN = "from personal_server.cli import main; main()"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def environment(project: Path, **settings: str) -> dict[str, str]:
+    """Returns an environment without the tests' own settings, with the given MCP_ ones."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MCP_", "FASTMCP_"))}
+    return {**kept, "PYTHONPATH": str(project / "src"), "NO_COLOR": "1", **settings}
+
+
+def command(
+    project: Path, *arguments: str, stdin: str = "", **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs one of the server's commands as the owner would."""
+    return subprocess.run(
+        [sys.executable, "-c", MAIN, *arguments],
+        cwd=project,
+        env=environment(project, **settings),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+class Running:
+    """A server that was started and answers."""
+
+    def __init__(self, project: Path, **settings: str) -> None:
+        self.project = project
+        self.port = int(settings.pop("MCP_PORT", 0)) or free_port()
+        self.url = f"http://localhost:{self.port}"
+        self.log_file = project.parent / f"server-{self.port}.log"
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", MAIN],
+                cwd=project,
+                env=environment(project, MCP_PORT=str(self.port), **settings),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self._wait()
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+    @property
+    def password(self) -> str:
+        return (self.project / ".oauth-state" / "initial-password").read_text().strip()
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(15)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + 60
+        with httpx.Client(trust_env=False) as client:
+            while self.process.poll() is None and time.monotonic() < deadline:
+                try:
+                    if client.get(f"{self.url}/healthz").status_code == 200:
+                        return
+                except httpx.TransportError:
+                    time.sleep(0.03)
+        raise AssertionError(f"the server does not answer:\n{self.log}")
