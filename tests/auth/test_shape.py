@@ -10,6 +10,7 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "template" / "src"
 MODULES = sorted((FOLDER / "personal_auth").glob("*.py"))
 FREE_OF_FRAMEWORKS = {
+    "adoption",
     "audit",
     "clients",
     "control",

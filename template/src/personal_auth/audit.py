@@ -14,6 +14,7 @@ class Event(StrEnum):
     """Everything this module ever says in the log."""
 
     URL_CHANGED = "public_url_changed"
+    ADOPTED = "earlier_state_adopted"
     PASSWORD_MADE = "password_made"
     PASSWORD_CHANGED = "password_changed"
     SIGNED_IN = "owner_signed_in"
@@ -31,6 +32,7 @@ class Event(StrEnum):
 
 WARNINGS = {
     Event.URL_CHANGED,
+    Event.ADOPTED,
     Event.PASSWORD_MADE,
     Event.WRONG_PASSWORD,
     Event.WAITING,

@@ -118,7 +118,7 @@ class Clients:
         Raises:
             InvalidClient: There is none.
         """
-        if client_id.startswith(STORED):
+        if not client_id.startswith(SEALED):
             key = digest(client_id)
             approved, waiting = await self._records.get_together(
                 ("clients", key), ("waiting_clients", key)
@@ -153,8 +153,6 @@ class Clients:
         return SEALED + to_text(self._sealer().mac("client", body)[:MAC_BYTES] + body)
 
     def _unseal(self, client_id: str) -> tuple[str, list[str], str]:
-        if not client_id.startswith(SEALED):
-            raise BrokenSeal
         raw = from_text(client_id.removeprefix(SEALED))
         mac, body = raw[:MAC_BYTES], raw[MAC_BYTES:]
         if not same(self._sealer().mac("client", body)[:MAC_BYTES], mac):

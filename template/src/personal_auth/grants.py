@@ -249,8 +249,9 @@ class Grants:
 
         An unknown token, or another client's, changes nothing (RFC 7009 §2.2).
         """
-        collection = "refresh" if token.startswith(REFRESH) else "tokens"
-        record = await self._records.get(collection, digest(token))
+        key = digest(token)
+        refresh, access = await self._records.get_together(("refresh", key), ("tokens", key))
+        record = refresh or access
         grant = record and await self._records.get("grants", record["gid"])
         if record and grant and same(grant["client"]["id"], client.id):
             await self.revoke(record["gid"])

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from personal_auth import audit
+from personal_auth.adoption import adopt, is_foreign
 from personal_auth.audit import Event
 from personal_auth.clients import Clients
 from personal_auth.control import ControlServer, ControlStore
@@ -152,12 +153,19 @@ class Service:
             await self.stop()
 
     def _open_file(self, snapshot: SnapshotStore, *, make_password: bool) -> str | None:
-        snapshot.load(self._plan.load())
+        plan, state = self._plan, self._plan.load()
+        adopted = []
+        if state is not None and is_foreign(state):
+            adopted = adopt(state, plan.identity, plan.clock(), plan.access_seconds)
+        else:
+            snapshot.load(state)
         puts, password = self._missing(
             snapshot.peek("owner", "key"), snapshot.peek("owner", "password"), make_password
         )
         try:
-            snapshot.put_at_start(puts)  # also tells now whether the directory can be written
+            snapshot.put_at_start(
+                [*adopted, *puts]
+            )  # also tells now whether the directory can be written
         except OSError as error:
             raise StartRefused(
                 f"The state file {self._plan.state_dir.state_file} cannot be written"
