@@ -21,6 +21,7 @@ from personal_auth.errors import StoreUnavailable
 from personal_auth.store import SnapshotStore
 
 SOCKET_PATH_BYTES = 100  # what macOS allows, less a little
+ELSEWHERE = "personal-auth-"
 LINE_BYTES = 64 * 1024 * 1024  # the longest answer is the list of all keys
 
 
@@ -30,16 +31,15 @@ class ControlServer:
     def __init__(self, store: SnapshotStore, path: Path) -> None:
         self._store = store
         self._path = path
-        self._elsewhere: str | None = None
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
         """Listens; a socket that a dead process left behind is replaced."""
-        self._path.unlink(missing_ok=True)
+        self._remove()
         where = str(self._path)
         if len(os.fsencode(os.path.abspath(where))) > SOCKET_PATH_BYTES:
-            self._elsewhere = tempfile.mkdtemp(prefix="personal-auth-")  # mode 0700
-            where = os.path.join(self._elsewhere, "control.sock")
+            folder = tempfile.mkdtemp(prefix=ELSEWHERE)  # mode 0700
+            where = os.path.join(folder, "control.sock")
             self._path.symlink_to(where)
         before = os.umask(0o177)
         try:
@@ -53,9 +53,14 @@ class ControlServer:
             return
         self._server.close()
         self._server = None
+        self._remove()
+
+    def _remove(self) -> None:
+        if self._path.is_symlink():
+            elsewhere = Path(os.readlink(self._path)).parent
+            if elsewhere.name.startswith(ELSEWHERE):
+                shutil.rmtree(elsewhere, ignore_errors=True)
         self._path.unlink(missing_ok=True)
-        if self._elsewhere is not None:
-            shutil.rmtree(self._elsewhere, ignore_errors=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
