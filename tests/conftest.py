@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
+
+from tests.generate.project import copy, snapshot
 
 
 @pytest.fixture
@@ -11,3 +14,11 @@ def unused_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the default answers; not to be changed."""
+    project = tmp_path_factory.mktemp("rendered") / "my-server"
+    copy(snapshot(tmp_path_factory.mktemp("template")), project)
+    return project

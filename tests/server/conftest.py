@@ -6,16 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.generate.project import copy, snapshot
 from tests.support.process import Running
-
-
-@pytest.fixture(scope="session")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with the default answers; not to be changed."""
-    project = tmp_path_factory.mktemp("rendered") / "my-server"
-    copy(snapshot(tmp_path_factory.mktemp("template")), project)
-    return project
 
 
 @pytest.fixture
