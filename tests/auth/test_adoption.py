@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from personal_auth import PersonalAuthProvider
 
+from personal_auth import PersonalAuthProvider
 from tests.support.site import CALLBACK, App, Clock, Site
 
 CLIENT = "6f1e0e0a-0c1f-4c55-9e7b-0e6a3f0b3a10"

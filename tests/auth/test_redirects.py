@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from personal_auth.errors import InvalidRedirectUri
 from personal_auth.redirects import check
 

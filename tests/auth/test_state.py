@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 from key_value.aio.stores.memory import MemoryStore
+
 from personal_auth import Limits, PersonalAuthProvider
 from personal_auth.control import ControlStore
 from personal_auth.errors import StartRefused, StoreUnavailable
 from personal_auth.owner import is_hash
 from personal_auth.statedir import StateDir
 from personal_auth.store import Put, Records, SnapshotStore
-
 from tests.support.site import PASSWORD, App, Clock, Site, approve, connect
 from tests.support.site import ticket as ticket_of
 

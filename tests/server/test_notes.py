@@ -21,6 +21,7 @@ from fastmcp import Client, FastMCP
 from fastmcp.decorators import get_fastmcp_meta
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from personal_server import notes
 from personal_server.notes import Limits, NoteError, NoteStore
 from personal_server.sentences import OneSentence

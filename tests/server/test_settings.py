@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from personal_auth.owner import hash_password
 from personal_server import settings
 from personal_server.settings import SettingRefused, load

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from fastmcp import Client, FastMCP
+
 from personal_server.tools import ToolRefused, add_tools
 
 Package = Callable[..., str]

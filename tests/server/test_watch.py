@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from fastmcp import Client, FastMCP
+
 from personal_server.watch import ListedNeverCalled
 
 

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import uvicorn
 from fastmcp import FastMCP
+
 from personal_auth import PersonalAuthProvider
 
 URL = "https://mcp.example.com"

@@ -11,10 +11,10 @@ from typing import Any
 
 import fastmcp
 from fastmcp import FastMCP
-from personal_auth import PersonalAuthProvider, StartRefused
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from personal_auth import PersonalAuthProvider, StartRefused
 from personal_server import logs
 from personal_server.sentences import OneSentence
 from personal_server.settings import Settings, answers

@@ -11,7 +11,6 @@ from typing import Annotated
 from personal_auth import StartRefused
 from personal_auth.errors import Refused
 from personal_auth.owner import generate_password, hash_password
-
 from personal_server.settings import (
     SHORTEST_PASSWORD,
     SettingRefused,

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
-from personal_auth.identity import Identity
-from personal_auth.owner import is_hash
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
@@ -22,6 +20,9 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+
+from personal_auth.identity import Identity
+from personal_auth.owner import is_hash
 
 SHORTEST_PASSWORD = 12
 PREFIX = "MCP_"
