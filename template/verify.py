@@ -10,7 +10,7 @@ MCP_PUBLIC_URL, or what .env or .env.example beside this file say.
 Exit code: 0 nothing failed, 1 something failed, 2 it could not run, 130 it was interrupted.
 
 To find a check, search for its id. A check returns what it saw, or raises Failed with the cause and
-the cure, or Skipped with the reason. It judges one thing only, and lenient where another check does.
+the cure, or Skipped with the reason. It judges one thing only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ import ssl
 import sys
 import threading
 import time
-import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -39,6 +38,8 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 try:
+    import tomllib
+
     import httpx2
     from rich.console import Console
     from rich.table import Table
@@ -82,18 +83,17 @@ AGENTS = {
 }
 
 # What assistants take for features of their own.
-BUILT_IN = frozenset(
+BUILT_IN_WORDS = (
     "artifact artifacts browser calendar canvas chat code computer conversation conversations drive"
     " file files image images memories memory project projects recall research search skill skills"
-    " task tasks tool tools web".split()
+    " task tasks tool tools web"
 )
+BUILT_IN = frozenset(BUILT_IN_WORDS.split())
 
 PASS_ON = "Let the proxy or tunnel pass requests and answers on unchanged."
 RENEW = "Undo changes below src/personal_auth or run `uvx copier update --defaults`, then restart."
 
-# --------------------------------------------------------------------------------------------------
-# Checks and what they come to
-# --------------------------------------------------------------------------------------------------
+# ---- Checks and what they come to ----------------------------------------------------------------
 
 
 class Failed(Exception):
@@ -172,9 +172,7 @@ def expect(holds: object, cause: str, cure: str) -> None:
         raise Failed(cause, cure)
 
 
-# --------------------------------------------------------------------------------------------------
-# One visit: the requests, and what earlier checks have found
-# --------------------------------------------------------------------------------------------------
+# ---- One visit: the requests, and what earlier checks have found ---------------------------------
 
 
 @dataclass
@@ -331,10 +329,11 @@ class Visit:
         Raises:
             Failed: There is an error, or no answer that a client understands.
         """
-        message = {"id": secrets.token_hex(4), "method": method, "params": params}
+        message_id = secrets.token_hex(4)
+        message = {"id": message_id, "method": method, "params": params}
         headers.setdefault("mcp_protocol_version", HANDSHAKE)
         response = self.post_mcp(self.granted[-1].access, message, **headers)
-        answer = message_in(response, message["id"])
+        answer = message_in(response, message_id)
         self.session = response.headers.get("mcp-session-id", self.session)
         if answer is not None and isinstance(answer.get("result"), dict):
             result: dict[str, Any] = answer["result"]
@@ -410,7 +409,7 @@ def command() -> str:
     """Returns the name of the server's command, as pyproject.toml beside this file has it."""
     with suppress(OSError, ValueError, AttributeError, StopIteration):
         project = tomllib.loads((FOLDER / "pyproject.toml").read_text("utf-8"))["project"]
-        return next(iter(project.get("scripts", {})))
+        return str(next(iter(project.get("scripts", {}))))
     return "my-server"
 
 
@@ -418,9 +417,7 @@ def is_loopback(url: str) -> bool:
     return (urlsplit(url).hostname or "") in {"localhost", "127.0.0.1", "::1"}
 
 
-# --------------------------------------------------------------------------------------------------
-# Reading answers
-# --------------------------------------------------------------------------------------------------
+# ---- Reading answers -----------------------------------------------------------------------------
 
 
 def json_in(response: httpx2.Response) -> Any:
@@ -523,9 +520,7 @@ class Page(HTMLParser):
         return bool(self.forms) and "approve" in self.decisions
 
 
-# --------------------------------------------------------------------------------------------------
-# Reaching it
-# --------------------------------------------------------------------------------------------------
+# ---- Reaching it ---------------------------------------------------------------------------------
 
 SERVER_METADATA = "/.well-known/oauth-authorization-server"
 OPENID = "/.well-known/openid-configuration"
@@ -570,9 +565,7 @@ def _(visit: Visit) -> str:
     return f"{len(places)} addresses, no redirect and no HTML"
 
 
-# --------------------------------------------------------------------------------------------------
-# What clients discover
-# --------------------------------------------------------------------------------------------------
+# ---- What clients discover -----------------------------------------------------------------------
 
 ENDPOINTS = {
     "authorization_endpoint": "/authorize",
@@ -677,9 +670,7 @@ def fetched(visit: Visit, path: str) -> dict[str, Any]:
     return whole
 
 
-# --------------------------------------------------------------------------------------------------
-# Registration and the gate
-# --------------------------------------------------------------------------------------------------
+# ---- Registration and the gate -------------------------------------------------------------------
 
 
 @check("register.dcr", "Clients can register themselves")
@@ -762,9 +753,7 @@ def _(visit: Visit) -> str:
     return f"{len(answers)} requests from the address of the MCP Inspector"
 
 
-# --------------------------------------------------------------------------------------------------
-# As a stranger
-# --------------------------------------------------------------------------------------------------
+# ---- As a stranger -------------------------------------------------------------------------------
 
 LETS_IN = "Take the server off the network: anybody who finds it gets in. " + RENEW
 
@@ -952,9 +941,7 @@ def submit(visit: Visit, browser: httpx2.Client, page: Page, **fields: str) -> h
     return visit.send("POST", where, browser, data={**page.hidden, **fields}, headers=headers)
 
 
-# --------------------------------------------------------------------------------------------------
-# As the owner
-# --------------------------------------------------------------------------------------------------
+# ---- As the owner --------------------------------------------------------------------------------
 
 
 @check("owner.sign_in", "The owner signs in and approves", "stranger.page", "metadata.issuer")
@@ -1081,9 +1068,7 @@ def token_answer(response: httpx2.Response) -> dict[str, Any]:
     return whole
 
 
-# --------------------------------------------------------------------------------------------------
-# As a client
-# --------------------------------------------------------------------------------------------------
+# ---- As a client ---------------------------------------------------------------------------------
 
 
 @check("protocol.initialize", f"It speaks MCP {HANDSHAKE}", "owner.token")
@@ -1132,9 +1117,7 @@ def _(visit: Visit) -> str:
     return f"supports {', '.join(map(str, result['supportedVersions']))}"
 
 
-# --------------------------------------------------------------------------------------------------
-# Tools
-# --------------------------------------------------------------------------------------------------
+# ---- Tools ---------------------------------------------------------------------------------------
 
 
 @check("tools.list", "It has tools, each described", "owner.token")
@@ -1232,9 +1215,7 @@ def made_up(schema: dict[str, Any]) -> Any:
     return "verify" if free and fits else None
 
 
-# --------------------------------------------------------------------------------------------------
-# Keeping and ending a connection
-# --------------------------------------------------------------------------------------------------
+# ---- Keeping and ending a connection -------------------------------------------------------------
 
 
 @check("grant.refresh", "A connection renews itself", "owner.token")
@@ -1259,14 +1240,15 @@ def _(visit: Visit) -> str:
 
 @check("grant.revoke", "A connection can be ended", "owner.token")
 def _(visit: Visit) -> str:
-    tokens = visit.granted[-1]
+    first, tokens = visit.granted[0], visit.granted[-1]
     response = visit.form("/revoke", token=tokens.refresh, client_id=tokens.app.id)
     expect(
         response.status_code == 200,
         f"POST /revoke was answered with {shape(response)}.",
         f"{PASS_ON} If the answer is the server's own, look at its log.",
     )
-    expect(not visit.opens(tokens.access), "The access token still opens the server.", RENEW)
+    for access in (first.access, tokens.access):
+        expect(not visit.opens(access), "An access token still opens the server.", RENEW)
     again = visit.refresh(tokens)
     expect(again.status_code != 200, "The refresh token still gives new tokens.", RENEW)
     return "neither token opens anything"
@@ -1285,9 +1267,7 @@ def leave_nothing_behind(visit: Visit) -> bool:
     return gone
 
 
-# --------------------------------------------------------------------------------------------------
-# Running
-# --------------------------------------------------------------------------------------------------
+# ---- Running -------------------------------------------------------------------------------------
 
 
 def run(visit: Visit, only: Iterable[str], say: Callable[[str], None]) -> list[Result]:
@@ -1342,9 +1322,7 @@ def with_needs(ids: Iterable[str]) -> set[str]:
     return found
 
 
-# --------------------------------------------------------------------------------------------------
-# The report
-# --------------------------------------------------------------------------------------------------
+# ---- The report ----------------------------------------------------------------------------------
 
 STYLES = {"pass": "green", "fail": "bold red", "skip": "yellow"}
 
@@ -1405,9 +1383,7 @@ def marks_for(encoding: str) -> dict[str, str]:
     return marks
 
 
-# --------------------------------------------------------------------------------------------------
-# The command line
-# --------------------------------------------------------------------------------------------------
+# ---- The command line ----------------------------------------------------------------------------
 
 
 class Parser(argparse.ArgumentParser):
@@ -1454,7 +1430,7 @@ def verify(given: argparse.Namespace) -> int:
     began = time.monotonic()
     visit = Visit(url, password, why_not)
     try:
-        with Console(stderr=True).status("Verifying") as status:
+        with Console(stderr=True).status("Verifying", spinner="line") as status:
             results = run(visit, only, lambda title: status.update(Text(title)))
     finally:
         visit.close()
@@ -1567,4 +1543,7 @@ def owner_password(given: argparse.Namespace, *, ask: bool) -> tuple[str | None,
 
 
 if __name__ == "__main__":
+    for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):  # whatever ends it, the way out is Ctrl+C's
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: signal.raise_signal(signal.SIGINT))
     sys.exit(main())

@@ -187,6 +187,30 @@ def test_revoke_all_disconnects_every_client(run: Run, project: Path) -> None:
     assert connection.post({}).status_code == 401
 
 
+@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+def test_connections_are_listed_and_revoked(run: Run, project: Path, running: bool) -> None:
+    server = run()
+    command(project, "password", stdin="a password to connect with\n")
+    one, two = [connect(server.url, "a password to connect with") for _ in range(2)]
+    if not running:
+        server.stop()
+
+    listed = json.loads(command(project, "connections", "--json").stdout)
+    table = command(project, "connections").stdout
+    revoked = command(project, "connections", "revoke", listed[0]["id"])
+    unknown = command(project, "connections", "revoke", listed[0]["id"])
+    unclear = command(project, "connections", "revoke")
+    if not running:
+        run(MCP_PORT=str(server.port))
+
+    assert [row["client"] for row in listed] == ["Test", "Test"]
+    assert all(row["id"] in table for row in listed)
+    assert revoked.returncode == 0, revoked.stderr
+    assert (unknown.returncode, unclear.returncode) == (2, 2)
+    assert "There is no connection" in unknown.stderr
+    assert sorted(c.post({}).status_code == 401 for c in (one, two)) == [False, True]
+
+
 def test_the_password_command_says_where_a_configured_one_is_set(project: Path) -> None:
     done = command(project, "password", stdin="whatever it may be\n", MCP_PASSWORD="x" * 12)
 

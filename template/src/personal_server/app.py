@@ -111,7 +111,7 @@ def _say_where(settings: Settings) -> None:
         settings.port,
     )
     answered = answers()["public_url"]
-    if settings.public_url != answered:
+    if settings.public_url != answered and settings.public_url.startswith("https://"):
         logger.warning(
             "MCP_PUBLIC_URL is %s, the project's answers say %s: so that docs/ and deploy/ agree,"
             ' run: uvx copier update --defaults --data public_url="%s"',

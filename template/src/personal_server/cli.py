@@ -1,12 +1,12 @@
-"""The commands: serve, password, clients."""
+"""The commands: serve, password, connections, clients."""
 
 from __future__ import annotations
 
 import asyncio
 import getpass
+import os
 import sys
 from collections.abc import Callable
-from typing import Annotated
 
 from personal_auth import StartRefused
 from personal_auth.errors import Refused
@@ -32,6 +32,8 @@ def main() -> None:
             _commands()
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         if not _is_sentence(error):
             raise
@@ -46,11 +48,7 @@ def serve() -> None:
     app.run(load())
 
 
-def password(
-    *,
-    hash: Annotated[bool, "Print the line for .env instead of storing anything."] = False,
-    revoke_all: Annotated[bool, "Also disconnect every client."] = False,
-) -> None:
+def password(*, hash: bool = False, revoke_all: bool = False) -> None:
     """Set the owner's password; every browser is signed out. Works while the server runs.
 
     Asks for it on a terminal, else reads one line from standard input; an empty one is replaced
@@ -121,6 +119,8 @@ def _ask_password() -> tuple[str, bool]:
 def _commands() -> None:
     import cyclopts
 
+    from personal_server import connections
+
     app = cyclopts.App(
         name=answers()["project_name"], help="A private MCP server.", version_flags=[]
     )
@@ -128,6 +128,10 @@ def _commands() -> None:
     commands: list[Callable[..., None]] = [serve, password, clients]
     for command in commands:
         app.command(command)
+    listing = cyclopts.App(name="connections", help="See and end connections.")
+    listing.default(connections.show)
+    listing.command(connections.revoke)
+    app.command(listing)
     app()
 
 

@@ -38,7 +38,7 @@ CLIENT_DOMAINS = {
 
 
 class SettingRefused(Exception):
-    """A setting stops the start; the message is the one sentence its owner reads."""
+    """A setting or an argument cannot be used; the message is the one sentence its owner reads."""
 
 
 def project_root() -> Path:

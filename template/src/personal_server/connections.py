@@ -1,0 +1,90 @@
+"""The commands that show and end connections; each works while the server runs and without it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+from personal_auth.grants import Grants
+from personal_server.settings import SettingRefused, load
+
+
+def show(*, json: bool = False) -> None:
+    """List what is connected.
+
+    Parameters
+    ----------
+    json
+        Print a list of objects instead of a table.
+    """
+    found = _with_grants(lambda grants: grants.all())
+    rows = [_row(gid, grant) for gid, grant in found.items()]
+    if json:
+        print(_json(rows))
+    elif not rows:
+        print("Nothing is connected.")
+    else:
+        _table(rows)
+
+
+def revoke(id: str | None = None, /, *, all: bool = False) -> None:
+    """Disconnect one client, or all of them; it holds from the next request on.
+
+    Parameters
+    ----------
+    id
+        The connection's id, as `connections` shows it.
+    all
+        Disconnect every client.
+    """
+    if all == (id is not None):
+        raise SettingRefused(
+            "Name one connection by its id, as `connections` shows it, or say --all."
+        )
+    if id is None:
+        _with_grants(lambda grants: grants.revoke_all())
+        print("Every client is disconnected.")
+    elif _with_grants(lambda grants: grants.revoke(id)):
+        print(f"{id} is disconnected.")
+    else:
+        raise SettingRefused(f"There is no connection {id}: `connections` shows their ids.")
+
+
+def _with_grants(use: Callable[[Grants], Coroutine[Any, Any, Any]]) -> Any:
+    from personal_server import app
+
+    async def run() -> Any:
+        async with app.provider(load()).service.for_a_command() as service:
+            return await use(service.grants)
+
+    return asyncio.run(run())
+
+
+def _row(gid: str, grant: dict[str, Any]) -> dict[str, Any]:
+    created = datetime.fromtimestamp(grant["created"], UTC)
+    return {
+        "id": gid,
+        "client": grant["client"]["name"],
+        "redirect_uris": grant["client"]["redirect_uris"],
+        "scopes": grant["scopes"],
+        "created": created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+def _json(rows: list[dict[str, Any]]) -> str:
+    return json.dumps(rows, indent=2, ensure_ascii=False)
+
+
+def _table(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("id", "client (its own name)", "connected since", box=None)
+    for row in rows:
+        table.add_row(row["id"], Text(row["client"] or "without a name"), row["created"])
+    Console(file=sys.stdout).print(table)
