@@ -5,8 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.generate.project import copy, snapshot
+from tests.support.process import environment
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,3 +42,24 @@ def test_a_rendered_is_typed(rendered: Path) -> None:
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [{}, {"examples": [], "github": False, "tunnel": "none"}, {"examples": ["hello", "notes"]}],
+    ids=["defaults", "as little as possible", "every example"],
+)
+def test_a_rendered_project_passes_its_own_tests(tmp_path: Path, answers: dict[str, Any]) -> None:
+    project = tmp_path / "my-server"
+    copy(snapshot(tmp_path / "template"), project, **answers)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=project,
+        env=environment(project),
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
