@@ -375,3 +375,54 @@ def test_a_page_opened_before_a_restart_can_be_answered_after_it(
     answer = owner.submit(ticket=ticket, password=PASSWORD, decision="approve")
 
     assert answer.status_code == 303
+
+
+def test_a_store_that_is_away_at_the_start_is_503_until_it_comes_back(
+    tmp_path: Path, clock: Clock
+) -> None:
+    class Returning(MemoryStore):
+        away = True
+
+        async def get(self, key: str, *, collection: str | None = None) -> dict[str, Any] | None:
+            if self.away:
+                raise ConnectionError
+            return await super().get(key, collection=collection)
+
+    store = Returning()
+    site = Site(tmp_path / "state", clock, client_storage=store)
+    try:
+        register = {"redirect_uris": ["https://claude.ai/cb"]}
+        away = site.visitor().post("/register", json=register)
+        metadata = site.visitor().get("/.well-known/oauth-authorization-server")
+        token = site.visitor().call("pat_any")
+        store.away = False
+        back = site.visitor().post("/register", json=register)
+        codes = [a.status_code for a in (away, metadata, token, back)]
+        assert codes == [503, 200, 503, 201]
+    finally:
+        site.stop()
+
+
+def test_a_long_registration_is_found_at_once_on_any_store(tmp_path: Path, clock: Clock) -> None:
+    limits = Limits(sealed_client_id=0)
+    site = Site(tmp_path / "state", clock, client_storage=MemoryStore(), limits=limits)
+    try:
+        app = App.register(site)
+        assert app.redeem(approve(app)).status_code == 200
+    finally:
+        site.stop()
+
+
+def test_one_provider_can_serve_again_after_it_was_stopped(site: Site) -> None:
+    _, tokens = connect(site)
+    service = site.provider.service
+    site.stop()
+
+    async def again() -> str:
+        await service.start()
+        connection = await service.grants.check(tokens["access_token"])
+        await service.stop()
+        return connection.client_name
+
+    assert asyncio.run(again()) == "Test app"
+    site.start()

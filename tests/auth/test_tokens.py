@@ -260,3 +260,9 @@ def test_a_token_for_another_public_url_opens_nothing_until_that_url_is_back(
     assert moved.status_code == 401
     assert f"changed from {URL} to https://other.example.com. 1 connections" in caplog.text
     assert app.refresh(tokens["refresh_token"]).status_code == 200
+
+
+def test_a_redirect_uri_may_be_left_out_at_the_token_endpoint(site: Site) -> None:
+    app = App.register(site)
+
+    assert app.redeem(approve(app), redirect_uri=None).status_code == 200

@@ -106,11 +106,10 @@ class Clients:
                 f"token_endpoint_auth_method must be one of: {', '.join(AUTH_METHODS)}."
             )
         name = " ".join(name.split())[: self._limits.client_name_chars]
-        client_id = self._seal(name, uris, method)
-        if len(client_id) > self._limits.sealed_client_id:
-            client_id = await self._store(name, uris, method)
-        client = await self.find(client_id)
-        return client, None if method == "none" else self._secret(client_id)
+        client = self._client(self._seal(name, uris, method), name, uris, method)
+        if len(client.id) > self._limits.sealed_client_id:
+            client = await self._store(name, uris, method)
+        return client, None if method == "none" else self._secret(client.id)
 
     async def find(self, client_id: str) -> Client:
         """Returns the client with this id.
@@ -161,17 +160,16 @@ class Clients:
         name, uris, method = json.loads(plain)
         return name, uris, method
 
-    async def _store(self, name: str, uris: list[str], method: str) -> str:
-        client_id = STORED + secrets.token_urlsafe(24)
-        client = self._client(client_id, name, uris, method)
+    async def _store(self, name: str, uris: list[str], method: str) -> Client:
+        client = self._client(STORED + secrets.token_urlsafe(24), name, uris, method)
         ring = await self._records.get("waiting_clients", "ids") or {"ids": []}
-        ids = [*ring["ids"], digest(client_id)]
+        ids = [*ring["ids"], digest(client.id)]
         for evicted in ids[: -self._limits.stored_clients]:
             self._records.delete_later("waiting_clients", evicted)
-        put, life = self._records.put_later, self._limits.client_seconds
-        put(Put("waiting_clients", ids[-1], client.to_record(), life))
-        put(Put("waiting_clients", "ids", {"ids": ids[-self._limits.stored_clients :]}))
-        return client_id
+        ring, life = {"ids": ids[-self._limits.stored_clients :]}, self._limits.client_seconds
+        await self._records.put_soon(Put("waiting_clients", ids[-1], client.to_record(), life))
+        await self._records.put_soon(Put("waiting_clients", "ids", ring))
+        return client
 
     def _redirect_uris(self, uris: object) -> list[str]:
         limits = self._limits

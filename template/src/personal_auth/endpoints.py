@@ -149,7 +149,7 @@ class Endpoints:
         verifier, code = form.need("code_verifier"), form.need("code")
         if not VERIFIER.match(verifier):
             raise InvalidGrant("code_verifier must be 43 to 128 unreserved characters (PKCE).")
-        return await self._grants.redeem(code, client, form.need("redirect_uri"), verifier)
+        return await self._grants.redeem(code, client, form.get("redirect_uri"), verifier)
 
     async def _revoke(self, request: Request) -> Response:
         form = await read_form(request, self._limits.body_bytes)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from personal_auth.endpoints import RESOURCE_SCOPES, refusal
-from personal_auth.errors import InvalidToken, Refused, RequestTooLarge
+from personal_auth.errors import InvalidToken, Refused, RequestTooLarge, StoreUnavailable
 from personal_auth.grants import Connection
 from personal_auth.identity import MCP_PATH, Identity
 from personal_auth.limits import Limits
@@ -72,7 +73,8 @@ class Front:
             await self._app(scope, receive, send)
             return
         try:
-            await self._start()
+            with suppress(StoreUnavailable):  # whoever needs the state is told by whoever asks it
+                await self._start()
             answer = await self._examine(scope)
         except Refused as error:
             answer = refusal(error)
@@ -85,7 +87,8 @@ class Front:
         async def sending(message: Message) -> None:
             # Before the server hears of it: afterwards it may end every task at once.
             if message["type"] == "lifespan.startup.complete":
-                await self._start()
+                with suppress(StoreUnavailable):  # the server starts, and answers 503 until then
+                    await self._start()
             elif message["type"].startswith("lifespan.shutdown."):
                 await self._stop()
             await send(message)
@@ -94,7 +97,10 @@ class Front:
 
     async def _examine(self, scope: Scope) -> Response | None:
         """Returns the answer that ends the request here, or None when it may go on."""
-        if len(scope["raw_path"]) + len(scope["query_string"]) > self._limits.request_line_bytes:
+        if (
+            len(scope.get("raw_path", b"")) + len(scope["query_string"])
+            > self._limits.request_line_bytes
+        ):
             raise UriTooLong(
                 f"The request line is longer than {self._limits.request_line_bytes} bytes."
             )
@@ -121,13 +127,12 @@ class Front:
         return _is_open(path) or path == "/authorize" or self._identity.knows_origin(origin)
 
     def _cors_origin(self, scope: Scope) -> str | None:
-        origin = Headers(scope=scope).get("origin")
-        if origin is None:
-            return None
         if _is_open(scope["path"]):
-            return "*"
-        mine = scope["path"] == MCP_PATH and self._identity.knows_origin(origin)
-        return origin if mine else None
+            return "*"  # also without an Origin: the answer may be cached for one that has it
+        origin = Headers(scope=scope).get("origin")
+        if origin is not None and scope["path"] == MCP_PATH and self._identity.knows_origin(origin):
+            return origin
+        return None
 
     async def _authenticate(self, scope: Scope, headers: Headers) -> Response | None:
         kind, _, token = headers.get("authorization", "").partition(" ")
@@ -188,7 +193,7 @@ def _drop_trailing_slash(scope: Scope) -> None:
     # In place, without a redirect: behind TLS a redirect could point to http.
     if len(scope["path"]) > 1 and scope["path"].endswith("/"):
         scope["path"] = scope["path"].rstrip("/") or "/"
-        scope["raw_path"] = scope["raw_path"].rstrip(b"/") or b"/"
+        scope["raw_path"] = scope.get("raw_path", b"").rstrip(b"/") or b"/"
 
 
 def _preflight(headers: Headers) -> Response:

@@ -119,8 +119,13 @@ class Grants:
         """Tells whether a code that was issued still waits for its client."""
         return await self._records.get("live", digest(code)) is not None
 
-    async def redeem(self, code: str, client: Client, redirect_uri: str, verifier: str) -> Tokens:
+    async def redeem(
+        self, code: str, client: Client, redirect_uri: str | None, verifier: str
+    ) -> Tokens:
         """Exchanges a code for tokens (RFC 6749 §4.1.3, RFC 7636 §4.6).
+
+        A `redirect_uri` must be the authorization request's; OAuth 2.1 allows to leave it out,
+        since PKCE binds the code to whoever asked for it.
 
         Raises:
             InvalidGrant: The code is unknown, expired, used, or for somebody else; whatever is
@@ -139,7 +144,7 @@ class Grants:
             raise InvalidGrant("The code is unknown or expired.")
         if not same(record["client"]["id"], client.id):
             raise InvalidGrant("The code was issued to another client.")
-        if not same(record["redirect"], redirect_uri):
+        if redirect_uri is not None and not same(record["redirect"], redirect_uri):
             raise InvalidGrant("redirect_uri differs from the authorization request's.")
         if not same(record["challenge"], challenge):
             raise InvalidGrant("code_verifier does not match the code challenge.")

@@ -133,10 +133,6 @@ class Owner:
         self._proven()
         audit.record(Event.PASSWORD_CHANGED)
 
-    def close(self) -> None:
-        """Lets go of the hashing thread."""
-        self._hashing.shutdown(wait=False, cancel_futures=True)
-
     async def _is_password(self, password: str) -> bool:
         reference = await self._reference()
         if not reference.startswith(HASH_PREFIX):

@@ -64,6 +64,7 @@ class Service:
         self._sealer: Sealer | None = None
         self._control: ControlServer | None = None
         self._started = False
+        self._starting: asyncio.Task[None] | None = None
         self.clients = Clients(self.records, self.sealer, plan.limits)
         self.owner = Owner(
             self.records,
@@ -108,16 +109,28 @@ class Service:
         self._say_moved(self._snapshot)
 
     async def start(self) -> None:
-        """Opens what needs an event loop; does nothing when that is done."""
+        """Opens what needs an event loop; all who ask at once wait for the one attempt.
+
+        Raises:
+            StoreUnavailable: The store does not answer; the next call tries again.
+        """
         if self._started:
             return
-        self._started = True
-        if self._snapshot is None:
-            await self._open_store()
-        else:
-            self.open()
-            self._control = ControlServer(self._snapshot, self._plan.state_dir.control_socket)
-            await self._control.start()
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start())
+        await asyncio.shield(self._starting)
+
+    async def _start(self) -> None:
+        try:
+            if self._snapshot is None:
+                await self._open_store()
+            else:
+                self.open()
+                self._control = ControlServer(self._snapshot, self._plan.state_dir.control_socket)
+                await self._control.start()
+            self._started = True
+        finally:
+            self._starting = None
 
     async def stop(self) -> None:
         """Writes what is still in memory and lets go of the state directory."""
@@ -127,8 +140,8 @@ class Service:
         if self._snapshot is not None:
             with contextlib.suppress(StoreUnavailable):
                 await self._snapshot.flush()
-        self.owner.close()
         self._plan.state_dir.release()
+        self._sealer, self._started = None, False
 
     @asynccontextmanager
     async def for_a_command(self) -> AsyncIterator[Service]:

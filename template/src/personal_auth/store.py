@@ -101,6 +101,7 @@ class SnapshotStore:
         Raises:
             StartRefused: It is not ours, or a later version wrote it.
         """
+        self._rows.clear()
         if state is None:
             return
         if state.get("format") != FORMAT or not isinstance(state.get("rows"), dict):
@@ -263,6 +264,13 @@ class Records:
     async def put(self, *puts: Put) -> None:
         """Writes records together; they are durable when this returns."""
         await asyncio.gather(*(self._bounded(self._put(put)) for put in puts))
+
+    async def put_soon(self, put: Put) -> None:
+        """Writes a record that is there when this returns, and durable a little later."""
+        if self._snapshot is not None:
+            self._snapshot.put_soon(put)
+        else:
+            await self.put(put)
 
     def put_later(self, put: Put) -> None:
         """Writes a record without waiting; a failure is logged and forgotten."""
