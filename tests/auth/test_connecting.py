@@ -236,3 +236,23 @@ def test_a_generated_password_is_kept_in_a_file_until_the_first_sign_in(
         assert not file.exists()
     finally:
         site.stop()
+
+
+def test_an_approval_that_was_never_completed_does_not_say_connected(
+    site: Site, owner: Visitor, clock: Clock
+) -> None:
+    page = owner.get("/authorize", params=App.register(site).query())
+    form = {"ticket": ticket_of(page), "password": RIGHT}
+    owner.submit(**form, decision="approve")
+
+    clock.advance(90)
+    again = owner.submit(**form, decision="approve")
+
+    assert again.status_code == 400
+    assert "was not completed" in again.text
+
+
+def test_a_route_of_the_owners_with_a_trailing_slash_is_left_alone(site: Site) -> None:
+    answer = site.visitor().get("/somewhere/")
+
+    assert answer.status_code == 404

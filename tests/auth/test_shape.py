@@ -10,6 +10,7 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "template" / "src"
 MODULES = sorted((FOLDER / "personal_auth").glob("*.py"))
 FREE_OF_FRAMEWORKS = {
+    "addresses",
     "adoption",
     "audit",
     "clients",
@@ -20,6 +21,7 @@ FREE_OF_FRAMEWORKS = {
     "limits",
     "owner",
     "redirects",
+    "scopes",
     "sealing",
     "service",
     "statedir",
@@ -77,3 +79,8 @@ def test_no_middleware_stands_between_a_stream_and_its_client(path: Path) -> Non
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 def test_secrets_are_compared_in_one_place(path: Path) -> None:
     assert path.stem == "sealing" or "compare_digest" not in path.read_text()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_the_slow_cookie_parser_of_the_standard_library_is_not_used(path: Path) -> None:
+    assert ".cookies" not in path.read_text()

@@ -19,6 +19,7 @@ from key_value.aio.stores.memory import MemoryStore
 from personal_auth import Limits, PersonalAuthProvider
 from personal_auth.control import ControlStore
 from personal_auth.errors import StartRefused, StoreUnavailable
+from personal_auth.grants import Tokens
 from personal_auth.owner import is_hash
 from personal_auth.statedir import StateDir
 from personal_auth.store import Put, Records, SnapshotStore
@@ -80,6 +81,17 @@ def test_expired_records_leave_the_file(site: Site, clock: Clock) -> None:
         ('{"format": "personal-auth", "version": 99, "rows": {}}', "version 99"),
         ('{"format": "personal-auth", "version": 1, "rows": {"a": {"b": 1}}}', "damaged"),
         ("\x00" * 100, "damaged"),
+        ("[" * 200_000, "damaged"),
+        (
+            '{"format": "personal-auth", "version": 1,'
+            ' "rows": {"a": {"b": {"value": {}, "expires": "soon"}}}}',
+            "damaged",
+        ),
+        (
+            '{"format": "personal-auth", "version": 1,'
+            ' "rows": {"owner": {"key": {"value": {"key": "no hex"}}}}}',
+            "no usable key",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_used_stops_the_start_and_is_left_alone(
@@ -149,6 +161,108 @@ def test_a_full_disk_is_503_until_it_has_room_again(failing: Site) -> None:
     assert page.status_code == 200
     assert still.status_code == 200
     assert retried.status_code == 200
+
+
+def test_a_revocation_that_is_not_on_disk_is_not_acknowledged(failing: Site) -> None:
+    app, tokens = connect(failing)
+    form = {"token": tokens["access_token"], "client_id": app.id}
+
+    failing.provider.broken = True
+    refused = [failing.visitor().post("/revoke", data=form).status_code for _ in range(3)]
+    failing.provider.broken = False
+    accepted = failing.visitor().post("/revoke", data=form).status_code
+
+    assert refused == [503, 503, 503]
+    assert accepted == 200
+    assert stored(failing)["rows"]["grants"] == {}
+
+
+def test_the_disk_catches_up_by_itself(tmp_path: Path, clock: Clock) -> None:
+    failures = [OSError(28, "full"), OSError(28, "full")]
+    written: list[bytes] = []
+
+    def save(raw: bytes) -> None:
+        if failures:
+            raise failures.pop()
+        written.append(raw)
+
+    async def change() -> None:
+        store = SnapshotStore(save, clock=clock, later=0.01)
+        with pytest.raises(StoreUnavailable):
+            await store.put("k", {}, collection="c")
+        while not written:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(change(), 5))
+
+    assert b'"k"' in written[0]
+
+
+def test_revoking_what_is_no_connection_changes_nothing(site: Site) -> None:
+    _, tokens = connect(site)
+
+    async def revoke() -> list[bool]:
+        command = PersonalAuthProvider("https://mcp.example.com", state_dir=site.state_dir)
+        async with command.service.for_a_command() as service:
+            await service.grants.revoke_all()
+            return [await service.grants.revoke(key) for key in ("epoch", "", "x" * 16)]
+
+    assert asyncio.run(revoke()) == [False, False, False]
+    assert site.visitor().call(tokens["access_token"]).status_code == 401
+
+
+def test_a_password_that_cannot_be_told_is_not_stored(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    (state / "initial-password").mkdir(parents=True)
+    provider = PersonalAuthProvider("https://mcp.example.com", state_dir=state)
+
+    with pytest.raises(SystemExit):
+        provider.get_routes("/mcp")
+
+    assert not (state / "oauth_tokens.json").exists()
+    provider._state_dir.release()
+
+
+def test_another_store_gets_a_generated_password_that_the_owner_is_told(
+    tmp_path: Path, clock: Clock
+) -> None:
+    site = Site(tmp_path / "state", clock, client_storage=MemoryStore(), password=None)
+    try:
+        password = (site.state_dir / "initial-password").read_text().strip()
+        owner, app = site.visitor(), App.register(site)
+        page = owner.get("/authorize", params=app.query())
+        answer = owner.submit(ticket=ticket_of(page), password=password, decision="approve")
+        assert answer.status_code == 303
+    finally:
+        site.stop()
+
+
+def test_what_a_death_in_the_middle_of_a_write_left_is_swept_away(tmp_path: Path) -> None:
+    left = tmp_path / ".oauth_tokens.json.abcdef"
+    left.write_text("half")
+    folder = StateDir(tmp_path)
+
+    assert folder.acquire()
+
+    assert not left.exists()
+    folder.release()
+
+
+@pytest.mark.parametrize(
+    "password", ["", "=19=19456,t=2,p=1", "$argon2id$v=19$m=19456$abc", "a\nb", "\udcff\udcfe"]
+)
+def test_a_password_that_cannot_be_meant_is_refused(tmp_path: Path, password: str) -> None:
+    with pytest.raises(ValueError, match="password"):
+        PersonalAuthProvider("https://mcp.example.com", password, state_dir=tmp_path)
+
+
+def test_secrets_are_in_no_repr(tmp_path: Path) -> None:
+    provider = PersonalAuthProvider("https://mcp.example.com", PASSWORD, state_dir=tmp_path)
+    shown = repr([provider.service._plan, Put("c", "k", {"key": "SECRET"}), provider])
+    shown += repr(Tokens("SECRET", "SECRET", (), 0.0))
+
+    assert PASSWORD not in shown
+    assert "SECRET" not in shown
 
 
 def test_the_hooks_of_the_first_reference_module_still_work(tmp_path: Path, clock: Clock) -> None:

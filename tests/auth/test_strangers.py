@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
+from pathlib import Path
 
 import pytest
 
+from personal_auth import Limits
+from personal_auth.sealing import Sealer, to_text
 from tests.support.site import CALLBACK, PASSWORD, URL, App, Clock, Site, Visitor, approve
 from tests.support.site import ticket as ticket_of
 
@@ -268,6 +272,58 @@ def test_bad_bytes_are_refused_and_never_a_traceback(
     assert "Traceback" not in answer.text
 
 
+def test_control_and_direction_characters_leave_a_client_name(shared_site: Site) -> None:
+    app = App.register(shared_site, client_name="\x1b]0;ok\x1b[2J \x9b31m \u202e evil \x00")
+
+    assert app.registration["client_name"] == "]0;ok[2J 31m  evil "
+
+
+@pytest.mark.parametrize("cookie", ["\\" * 8000, '"\\015\\012"' * 900, "a=b;" * 4000])
+def test_hostile_cookies_are_not_echoed(shared_site: Site, cookie: str) -> None:
+    app = App.register(shared_site)
+    visitor = shared_site.visitor(cookie=f"__Host-pa_browser={cookie}")
+
+    answer = visitor.get("/authorize", params=app.query())
+
+    assert answer.status_code == 200
+    assert "\\" not in "".join(answer.headers.get_list("set-cookie"))
+
+
+def test_a_stolen_state_file_offers_no_fast_guess_at_a_chosen_password(site: Site) -> None:
+    approve(App.register(site))
+    stored = json.loads((site.state_dir / "oauth_tokens.json").read_text())["rows"]
+    key = bytes.fromhex(stored["owner"]["key"]["value"]["key"])
+    (session,) = stored["sessions"].values()
+
+    fast = to_text(Sealer(key).mac("password", PASSWORD.encode())[:16])
+
+    assert session["value"]["password"] != fast
+
+
+def test_a_session_or_device_made_with_a_stolen_key_is_worthless(site: Site) -> None:
+    stored = json.loads((site.state_dir / "oauth_tokens.json").read_text())["rows"]
+    sealer = Sealer(bytes.fromhex(stored["owner"]["key"]["value"]["key"]))
+    thief = site.visitor()
+    thief.cookies["__Host-pa_session"] = sealer.seal("session", {"exp": 1e12, "id": "x"})
+
+    page = thief.get("/authorize", params=App.register(site).query())
+
+    assert 'type="password"' in page.text
+
+
+def test_a_body_that_never_ends_is_given_up(tmp_path: Path, clock: Clock) -> None:
+    site = Site(tmp_path / "state", clock, limits=Limits(body_seconds=0.2))
+    try:
+        with socket.create_connection(("127.0.0.1", site.port), timeout=10) as connection:
+            connection.sendall(
+                b"POST /token HTTP/1.1\r\nHost: mcp.example.com\r\nContent-Length: 100\r\n"
+                b"Content-Type: application/x-www-form-urlencoded\r\n\r\ngrant"
+            )
+            assert connection.recv(4096).startswith(b"HTTP/1.1 408 ")
+    finally:
+        site.stop()
+
+
 def test_markup_in_a_client_name_is_text_on_the_page(shared_site: Site) -> None:
     name = "<script>alert(1)</script>\"'&{{7*7}}"
     app = App.register(shared_site, client_name=name)
@@ -311,7 +367,7 @@ def test_wrong_passwords_make_everybody_new_wait_but_not_a_known_browser(
     assert int(answers[-1].headers["retry-after"]) >= 1
     assert right_too_early.status_code == 429
     approve(App.register(site), owner)  # the owner's browser is not held up
-    clock.advance(300)
+    clock.advance(60)
     again = attacker.submit(ticket=lure, password=PASSWORD, decision="approve")
     assert again.status_code == 303
 
@@ -329,8 +385,31 @@ def test_the_wait_doubles_up_to_five_minutes(site: Site, clock: Clock) -> None:
             page = visitor.get("/authorize", params=App.register(site).query())
             ticket = ticket_of(page)
 
-    assert waits == sorted(waits)
-    assert waits[:4] == [1, 2, 4, 8]
+    assert waits[:5] == [1, 2, 4, 8, 16]
+    assert max(waits) <= 300
+
+
+def test_a_flood_from_many_addresses_holds_a_new_browser_up_for_seconds_only(
+    site: Site, clock: Clock
+) -> None:
+    site.restart(trusted_proxies=["127.0.0.1"])
+    for number in range(30):
+        visitor = site.visitor(**{"x-forwarded-for": f"203.0.113.{number}"})
+        page = visitor.get("/authorize", params=App.register(site).query())
+        visitor.submit(ticket=ticket_of(page), password="guess", decision="approve")
+        clock.advance(15)
+    owner = site.visitor(**{"x-forwarded-for": "198.51.100.7"})
+
+    assert approve(App.register(site), owner)
+
+
+def test_wrong_passwords_are_forgotten_with_time(site: Site, clock: Clock) -> None:
+    visitor = site.visitor()
+    for _ in range(20):
+        page = visitor.get("/authorize", params=App.register(site).query())
+        answer = visitor.submit(ticket=ticket_of(page), password="guess", decision="approve")
+        assert answer.status_code == 403
+        clock.advance(10 * 60)
 
 
 def test_secrets_are_neither_stored_nor_logged(

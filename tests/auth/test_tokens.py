@@ -185,7 +185,7 @@ def test_a_refresh_cannot_widen_the_scope(site: Site) -> None:
     app, tokens = connect(site)
 
     wider = app.refresh(tokens["refresh_token"], scope="tools offline_access")
-    same = app.refresh(tokens["refresh_token"], scope="tools")
+    same = app.refresh(tokens["refresh_token"], scope="tools claudeai")
 
     assert (wider.status_code, wider.json()["error"]) == (400, "invalid_scope")
     assert same.status_code == 200

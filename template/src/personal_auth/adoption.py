@@ -15,12 +15,14 @@ from personal_auth import audit
 from personal_auth.audit import Event
 from personal_auth.clients import AUTH_METHODS, Client
 from personal_auth.errors import StartRefused
+from personal_auth.grants import GRANT_ID_CHARS
 from personal_auth.identity import Identity
+from personal_auth.scopes import RESOURCE_SCOPES
 from personal_auth.sealing import digest
 from personal_auth.store import Put
 
 MEMBERS = {"clients", "access_tokens", "refresh_tokens", "a2r", "r2a"}
-SCOPES = ["tools"]
+SCOPES = list(RESOURCE_SCOPES)
 
 
 def is_foreign(state: dict[str, Any]) -> bool:
@@ -65,7 +67,7 @@ def _records(state: dict[str, Any], identity: Identity, now: float, life: int) -
         client = _client(client_id, data)
         yield Put("clients", digest(client_id), client.to_record())
         if client_id in holders:
-            grants[client_id] = secrets.token_hex(8)
+            grants[client_id] = secrets.token_hex(GRANT_ID_CHARS // 2)
             grant = {
                 "client": client.to_record(),
                 "scopes": SCOPES,

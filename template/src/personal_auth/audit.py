@@ -19,7 +19,6 @@ class Event(StrEnum):
     PASSWORD_CHANGED = "password_changed"
     SIGNED_IN = "owner_signed_in"
     WRONG_PASSWORD = "wrong_password"
-    WAITING = "password_attempts_must_wait"
     APPROVED = "connection_approved"
     DENIED = "connection_denied"
     NOT_REDEEMED = "code_never_redeemed"
@@ -35,7 +34,6 @@ WARNINGS = {
     Event.ADOPTED,
     Event.PASSWORD_MADE,
     Event.WRONG_PASSWORD,
-    Event.WAITING,
     Event.NOT_REDEEMED,
     Event.REPLAYED_CODE,
     Event.REPLAYED_REFRESH,

@@ -2,8 +2,8 @@
 
 A registration that nobody approved is not stored: the `client_id` is the registration itself,
 compressed and sealed, and its secret is derived from it. So a flood of registrations leaves no
-trace, and no registration is ever lost. One that does not fit `Limits.sealed_client_id`
-characters goes into a bounded table, oldest evicted, until the owner approves it.
+trace, and none of them is ever lost. One that does not fit `Limits.sealed_client_id` characters
+goes into a table of `Limits.stored_clients` slots, oldest evicted, until the owner approves it.
 """
 
 from __future__ import annotations
@@ -88,6 +88,7 @@ class Clients:
         self._records = records
         self._sealer = sealer
         self._limits = limits
+        self._next_slot = secrets.randbelow(max(limits.stored_clients, 1))
 
     async def register(self, metadata: dict[str, Any]) -> tuple[Client, str | None]:
         """Returns a new client and its secret, None for a public one (RFC 7591 §3.1).
@@ -105,7 +106,8 @@ class Clients:
             raise InvalidClientMetadata(
                 f"token_endpoint_auth_method must be one of: {', '.join(AUTH_METHODS)}."
             )
-        name = " ".join(name.split())[: self._limits.client_name_chars]
+        name = "".join(c for c in " ".join(name.split()) if c.isprintable())
+        name = name[: self._limits.client_name_chars]
         client = self._client(self._seal(name, uris, method), name, uris, method)
         if len(client.id) > self._limits.sealed_client_id:
             client = await self._store(name, uris, method)
@@ -118,12 +120,11 @@ class Clients:
             InvalidClient: There is none.
         """
         if not client_id.startswith(SEALED):
-            key = digest(client_id)
             approved, waiting = await self._records.get_together(
-                ("clients", key), ("waiting_clients", key)
+                ("clients", digest(client_id)), ("waiting_clients", _slot(client_id))
             )
             record = approved or waiting
-            if record is None:
+            if record is None or record["id"] != client_id:
                 raise InvalidClient("The client is unknown: it must register again.")
             return Client.from_record(record)
         try:
@@ -161,14 +162,12 @@ class Clients:
         return name, uris, method
 
     async def _store(self, name: str, uris: list[str], method: str) -> Client:
-        client = self._client(STORED + secrets.token_urlsafe(24), name, uris, method)
-        ring = await self._records.get("waiting_clients", "ids") or {"ids": []}
-        ids = [*ring["ids"], digest(client.id)]
-        for evicted in ids[: -self._limits.stored_clients]:
-            self._records.delete_later("waiting_clients", evicted)
-        ring, life = {"ids": ids[-self._limits.stored_clients :]}, self._limits.client_seconds
-        await self._records.put_soon(Put("waiting_clients", ids[-1], client.to_record(), life))
-        await self._records.put_soon(Put("waiting_clients", "ids", ring))
+        self._next_slot = (self._next_slot + 1) % self._limits.stored_clients
+        client_id = f"{STORED}{self._next_slot}-{secrets.token_urlsafe(24)}"
+        client = self._client(client_id, name, uris, method)
+        life = self._limits.client_seconds
+        put = Put("waiting_clients", _slot(client_id), client.to_record(), life)
+        await self._records.put_soon(put)
         return client
 
     def _redirect_uris(self, uris: object) -> list[str]:
@@ -192,3 +191,7 @@ class Clients:
             else:
                 return uris  # one that can be used; a foreign one beside it is refused when used
         raise refusal or InvalidRedirectUri("redirect_uris must not be empty.")
+
+
+def _slot(client_id: str) -> str:
+    return client_id.removeprefix(STORED).partition("-")[0]

@@ -25,26 +25,26 @@ from personal_auth.audit import Event
 from personal_auth.clients import Client, Clients
 from personal_auth.errors import (
     InvalidClient,
-    InvalidRedirectUri,
     InvalidRequest,
+    RedirectNotAllowed,
     Refused,
     StoreUnavailable,
     TicketRefused,
     TooManyAttempts,
     WrongPassword,
 )
-from personal_auth.forms import Parameters, read_form
+from personal_auth.forms import Parameters, read_cookie, read_form
 from personal_auth.grants import Approval, Grants, canonical_resource
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
 from personal_auth.owner import Owner, browser_hash
 from personal_auth.pages import Pages
 from personal_auth.redirects import Redirect, check
+from personal_auth.scopes import granted
 from personal_auth.sealing import BrokenSeal, Sealer, same
 from personal_auth.store import in_background
 
 CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}\Z")  # base64url of a SHA-256 (RFC 7636 §4.2)
-SCOPES = ("tools", "offline_access")
 START_AGAIN = "Go back to the app and start connecting again."
 
 
@@ -58,12 +58,6 @@ class Wish:
     challenge: str
     scopes: tuple[str, ...]
     nonce: str
-
-
-def granted_scopes(asked: str | None) -> tuple[str, ...]:
-    """Returns what a request's `scope` comes to; unknown scopes are dropped (RFC 6749 §3.3)."""
-    wanted = (asked or "").split()
-    return tuple(scope for scope in SCOPES if scope in wanted or scope == "tools")
 
 
 class Consent:
@@ -102,7 +96,7 @@ class Consent:
             return await self._ask(request)
         except InvalidClient:
             return self._unknown_client()
-        except InvalidRedirectUri as error:
+        except RedirectNotAllowed as error:
             return self._pages.message(
                 400,
                 "This app may not connect",
@@ -113,7 +107,9 @@ class Consent:
         except TicketRefused as error:
             return self._pages.message(400, "This page is out of date", error.description)
         except StoreUnavailable as error:
-            return self._pages.message(503, "Not possible now", error.description)
+            page = self._pages.message(503, "Not possible now", error.description)
+            page.headers["Retry-After"] = str(error.retry_after)
+            return page
         except Refused as error:
             return self._pages.message(
                 error.status, "The app's request is not valid", error.description, START_AGAIN
@@ -128,7 +124,7 @@ class Consent:
             redirect_uri=parameters.get("redirect_uri"),
             state=parameters.get("state"),
             challenge=parameters.get("code_challenge"),
-            scopes=granted_scopes(parameters.get("scope")),
+            scopes=granted(parameters.get("scope")),
             nonce=secrets.token_urlsafe(24),
         )
         if parameters.need("response_type") != "code":
@@ -136,7 +132,7 @@ class Consent:
         if parameters.get("code_challenge_method") != "S256":
             raise InvalidRequest("code_challenge_method must be S256 (PKCE).")
         canonical_resource(self._identity, parameters.every("resource"))
-        browser = request.cookies.get(self._identity.cookie("browser")) or secrets.token_urlsafe(24)
+        browser = self._cookie(request, "browser") or secrets.token_urlsafe(24)
         return await self._page(request, wish, browser, self._ticket(wish, browser))
 
     async def _validated(
@@ -199,7 +195,7 @@ class Consent:
 
     async def _decide(self, request: Request) -> Response:
         self._require_own_page(request)
-        form = await read_form(request, self._limits.body_bytes)
+        form = await read_form(request, self._limits)
         browser, text = self._cookie(request, "browser") or "", form.need("ticket")
         wish = await self._from_ticket(text, browser)
         decision = form.need("decision")
@@ -272,7 +268,8 @@ class Consent:
         return self._redirect(wish, code=code)
 
     def _denied(self, wish: Wish, proven: bool) -> Response:
-        audit.record(Event.DENIED, client=wish.client.name, to=wish.redirect.host)
+        if proven:  # anybody may press Deny, and the log is not theirs to write
+            audit.record(Event.DENIED, client=wish.client.name, to=wish.redirect.host)
         if self._allowed is None and not proven:  # anybody's host: not ours to send browsers to
             return self._pages.message(200, "Denied", "Nothing was connected; close this page.")
         return self._redirect(wish, error="access_denied")
@@ -296,7 +293,7 @@ class Consent:
     async def _remember(self, response: Response) -> None:
         session = await self._owner.new_session()
         self._set_cookie(response, "session", session, self._limits.session_seconds)
-        device = self._owner.new_device()
+        device = await self._owner.new_device()
         self._set_cookie(response, "device", device, self._limits.device_seconds)
 
     async def _look_after(self, code: str, client_name: str) -> None:
@@ -314,14 +311,14 @@ class Consent:
         )
 
     def _cookie(self, request: Request, name: str) -> str | None:
-        return request.cookies.get(self._identity.cookie(name))
+        return read_cookie(request, self._identity.cookie(name))
 
     def _set_cookie(self, response: Response, name: str, value: str, seconds: int) -> None:
         response.set_cookie(
             self._identity.cookie(name),
             value,
             max_age=seconds,
-            path="/",
+            path="/" if self._identity.secure else "/authorize",
             secure=self._identity.secure,
             httponly=True,
             samesite="lax",

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,11 +42,13 @@ class ControlServer:
             folder = tempfile.mkdtemp(prefix=ELSEWHERE)  # mode 0700
             where = os.path.join(folder, "control.sock")
             self._path.symlink_to(where)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o177)
         try:
-            self._server = await asyncio.start_unix_server(self._serve, where, limit=LINE_BYTES)
+            listener.bind(where)
         finally:
             os.umask(before)
+        self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=LINE_BYTES)
 
     async def stop(self) -> None:
         """Stops listening and removes the socket."""

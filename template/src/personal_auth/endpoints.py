@@ -27,10 +27,9 @@ from personal_auth.forms import Parameters, client_credentials, read_form, read_
 from personal_auth.grants import Grants, Tokens, canonical_resource
 from personal_auth.identity import MCP_PATH, Identity
 from personal_auth.limits import Limits
+from personal_auth.scopes import RESOURCE_SCOPES, SERVER_SCOPES
 
 VERIFIER = re.compile(r"[A-Za-z0-9\-._~]{43,128}\Z")  # RFC 7636 §4.1
-RESOURCE_SCOPES = ["tools"]
-SERVER_SCOPES = ["tools", "offline_access"]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -99,7 +98,7 @@ class Endpoints:
             "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
             "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
             "authorization_response_iss_parameter_supported": True,
-            "scopes_supported": SERVER_SCOPES,
+            "scopes_supported": list(SERVER_SCOPES),
         }
 
     def resource_metadata(self) -> dict[str, Any]:
@@ -107,12 +106,12 @@ class Endpoints:
         return {
             "resource": self._identity.resource,
             "authorization_servers": [self._identity.issuer],
-            "scopes_supported": RESOURCE_SCOPES,
+            "scopes_supported": list(RESOURCE_SCOPES),
             "bearer_methods_supported": ["header"],
         }
 
     async def _register(self, request: Request) -> Response:
-        metadata = await read_json(request, self._limits.body_bytes)
+        metadata = await read_json(request, self._limits)
         client, secret = await self._clients.register(metadata)
         answer: dict[str, Any] = {
             "client_id": client.id,
@@ -130,15 +129,15 @@ class Endpoints:
         return JSONResponse(answer, 201, {"Cache-Control": "no-store"})
 
     async def _token(self, request: Request) -> Response:
-        form = await read_form(request, self._limits.body_bytes)
+        form = await read_form(request, self._limits)
         client = await self._client(request, form)
         canonical_resource(self._identity, form.every("resource"))
         match form.need("grant_type"):
             case "authorization_code":
                 tokens = await self._redeem(form, client)
             case "refresh_token":
-                scopes = (form.get("scope") or "").split() or None
-                tokens = await self._grants.refresh(form.need("refresh_token"), client, scopes)
+                refresh_token, scope = form.need("refresh_token"), form.get("scope")
+                tokens = await self._grants.refresh(refresh_token, client, scope)
             case _:
                 raise UnsupportedGrantType(
                     "grant_type must be authorization_code or refresh_token."
@@ -152,7 +151,7 @@ class Endpoints:
         return await self._grants.redeem(code, client, form.get("redirect_uri"), verifier)
 
     async def _revoke(self, request: Request) -> Response:
-        form = await read_form(request, self._limits.body_bytes)
+        form = await read_form(request, self._limits)
         client = await self._client(request, form)
         await self._grants.revoke_token(form.need("token"), client)
         return JSONResponse({}, 200, {"Cache-Control": "no-store"})

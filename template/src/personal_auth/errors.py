@@ -1,6 +1,6 @@
 """What can be refused, as one tree: a stable code for programs, a safe sentence for people.
 
-Checks raise one of these; none of them returns False, so a forgotten check cannot pass. No
+What decides over access raises one of these, so a forgotten check cannot pass. No
 description ever carries a token, a code, a password or text that a caller chose freely.
 """
 
@@ -30,6 +30,12 @@ class RequestTooLarge(Refused):
     """The body or the request line exceeds its bound."""
 
     status = 413
+
+
+class RequestTooSlow(Refused):
+    """The body did not arrive within its bound."""
+
+    status = 408
 
 
 class InvalidClient(Refused):
@@ -67,6 +73,10 @@ class InvalidRedirectUri(Refused):
     """A redirect URI may not receive a code (RFC 7591 §3.2.2)."""
 
     code = "invalid_redirect_uri"
+
+
+class RedirectNotAllowed(InvalidRedirectUri):
+    """The redirect URI is well-formed and registered, and not on the owner's list."""
 
 
 class InvalidClientMetadata(Refused):

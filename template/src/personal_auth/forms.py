@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
+import re
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
 from starlette.requests import Request
 
-from personal_auth.errors import InvalidClient, InvalidRequest, RequestTooLarge
+from personal_auth.errors import InvalidClient, InvalidRequest, RequestTooLarge, RequestTooSlow
+from personal_auth.limits import Limits
 
+COOKIE_VALUE = re.compile(r"[A-Za-z0-9_.-]{1,512}\Z")
 FORM_TYPE = "application/x-www-form-urlencoded"
 
 
@@ -55,21 +59,28 @@ class Parameters:
         return value
 
 
-async def read_body(request: Request, most: int) -> bytes:
-    """Returns a request's body of at most `most` bytes.
+async def read_body(request: Request, limits: Limits) -> bytes:
+    """Returns a request's body.
 
     Raises:
-        RequestTooLarge: It is longer; the rest is not read.
+        RequestTooLarge: It is longer than `Limits.body_bytes`; the rest is not read.
+        RequestTooSlow: It takes longer than `Limits.body_seconds`.
     """
     body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > most:
-            raise RequestTooLarge(f"The request's body is longer than {most} bytes.")
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limits.body_bytes:
+                    raise RequestTooLarge(
+                        f"The request's body is longer than {limits.body_bytes} bytes."
+                    )
+    except TimeoutError:
+        raise RequestTooSlow("The request's body did not arrive in time.") from None
     return body
 
 
-async def read_form(request: Request, most: int) -> Parameters:
+async def read_form(request: Request, limits: Limits) -> Parameters:
     """Returns a form's parameters.
 
     Raises:
@@ -78,16 +89,16 @@ async def read_form(request: Request, most: int) -> Parameters:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != FORM_TYPE:
         raise InvalidRequest(f"The content type must be {FORM_TYPE}.")
-    return Parameters(await read_body(request, most))
+    return Parameters(await read_body(request, limits))
 
 
-async def read_json(request: Request, most: int) -> dict[str, Any]:
+async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
     """Returns a JSON object.
 
     Raises:
         InvalidRequest: The body is anything else.
     """
-    body = await read_body(request, most)
+    body = await read_body(request, limits)
     try:
         value = json.loads(body.decode("utf-8"))
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # refuses lone surrogates
@@ -96,6 +107,18 @@ async def read_json(request: Request, most: int) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidRequest("The body must be a JSON object.")
     return value
+
+
+def read_cookie(request: Request, name: str) -> str | None:
+    """Returns a cookie of ours, which are all plain; anything else counts as absent.
+
+    The standard library's parser takes seconds for hostile cookies on some Python versions.
+    """
+    for part in request.headers.get("cookie", "").split(";"):
+        found, _, value = part.strip().partition("=")
+        if found == name and COOKIE_VALUE.match(value):
+            return value
+    return None
 
 
 def client_credentials(request: Request, form: Parameters) -> tuple[str, str | None]:

@@ -1,4 +1,4 @@
-"""The one raw ASGI middleware: what every request meets before any route.
+"""The one raw ASGI middleware: what every HTTP request meets before any route.
 
 In this order: the bounds of the request line, the Host (a foreign one is DNS rebinding), the
 Origin, CORS for what other pages may read, trailing slashes, and on the MCP endpoint the bearer
@@ -15,13 +15,15 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from personal_auth.endpoints import RESOURCE_SCOPES, refusal
+from personal_auth.endpoints import refusal
 from personal_auth.errors import InvalidToken, Refused, RequestTooLarge, StoreUnavailable
 from personal_auth.grants import Connection
 from personal_auth.identity import MCP_PATH, Identity
 from personal_auth.limits import Limits
+from personal_auth.scopes import RESOURCE_SCOPES
 
 OPEN_PATHS = {"/register", "/token", "/revoke"}
+OWN_PATHS = {MCP_PATH, "/authorize"}
 EXPOSED = "WWW-Authenticate, Mcp-Session-Id, Retry-After"
 HEADER_LIST = re.compile(r"[A-Za-z0-9\-]{1,64}(?: ?, ?[A-Za-z0-9\-]{1,64}){0,31}\Z")
 
@@ -165,35 +167,16 @@ class UriTooLong(RequestTooLarge):
     status = 414
 
 
-def client_address(scope: Scope, trusted: Callable[[str], bool]) -> str:
-    """Returns the address a request came from.
-
-    `X-Forwarded-For` is believed only from trusted proxies: the address is the last one in it
-    that is not itself a trusted proxy's.
-    """
-    peer = scope["client"][0] if scope.get("client") else ""
-    if not trusted(peer):
-        return str(peer)
-    hops = [
-        hop.strip()
-        for line in Headers(scope=scope).getlist("x-forwarded-for")
-        for hop in line.split(",")
-    ]
-    for hop in reversed(hops):
-        if not trusted(hop):
-            return hop
-    return str(peer)
-
-
 def _is_open(path: str) -> bool:
     return path in OPEN_PATHS or path.startswith("/.well-known/")
 
 
 def _drop_trailing_slash(scope: Scope) -> None:
     # In place, without a redirect: behind TLS a redirect could point to http.
-    if len(scope["path"]) > 1 and scope["path"].endswith("/"):
-        scope["path"] = scope["path"].rstrip("/") or "/"
-        scope["raw_path"] = scope.get("raw_path", b"").rstrip(b"/") or b"/"
+    bare = scope["path"].rstrip("/")
+    if bare != scope["path"] and (bare in OWN_PATHS or _is_open(bare)):
+        scope["path"] = bare
+        scope["raw_path"] = scope.get("raw_path", b"").rstrip(b"/")
 
 
 def _preflight(headers: Headers) -> Response:

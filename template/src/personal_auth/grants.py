@@ -14,23 +14,27 @@ the rules hold for several processes on one store and for a death between any tw
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from personal_auth import audit
 from personal_auth.audit import Event
 from personal_auth.clients import Client
-from personal_auth.errors import InvalidGrant, InvalidScope, InvalidTarget, InvalidToken
+from personal_auth.errors import InvalidGrant, InvalidTarget, InvalidToken, TicketRefused
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
+from personal_auth.scopes import narrowed
 from personal_auth.sealing import Sealer, digest, same, to_text
 from personal_auth.store import Put, Record, Records
 
 ACCESS = "pat_"
 REFRESH = "prt_"
 CODE = "pac_"
+GRANT_ID_CHARS = 16
+GRANT_ID = re.compile(rf"[0-9a-f]{{{GRANT_ID_CHARS}}}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,8 @@ class Approval:
 class Tokens:
     """A token answer (RFC 6749 §5.1); `expires` is a POSIX time."""
 
-    access: str
-    refresh: str
+    access: str = field(repr=False)
+    refresh: str = field(repr=False)
     scopes: tuple[str, ...]
     expires: float
 
@@ -92,16 +96,28 @@ class Grants:
     async def issue_code(self, approval: Approval) -> str | None:
         """Returns the code of an approved consent page; the same one when approved again.
 
-        Returns None when that code is already claimed. A code lives `Limits.code_seconds`.
+        Returns None when the client is connected already. A code lives `Limits.code_seconds`.
+
+        Raises:
+            TicketRefused: The code was claimed or expired without a connection.
         """
         code = CODE + to_text(self._sealer().mac("code", approval.nonce.encode()))
         key = digest(code)
-        known, live = await self._records.get_together(("codes", key), ("live", key))
+        gid = self._sealer().mac("grant", approval.nonce.encode()).hex()[:GRANT_ID_CHARS]
+        known, live, grant = await self._records.get_together(
+            ("codes", key), ("live", key), ("grants", gid)
+        )
+        if grant is not None:
+            return None
         if known is not None:
-            return code if live is not None else None
+            if live is None or self._clock() > known["exp"]:
+                raise TicketRefused(
+                    "This approval was not completed in time. Go back to the app and start again."
+                )
+            return code
         epoch = await self._epoch()
         record: Record = {
-            "gid": secrets.token_hex(8),
+            "gid": gid,
             "client": approval.client.to_record(),
             "redirect": approval.redirect_uri,
             "challenge": approval.challenge,
@@ -111,8 +127,8 @@ class Grants:
             "exp": self._clock() + self._limits.code_seconds,
         }
         memory = self._limits.code_memory_seconds
-        await self._records.put(Put("codes", key, record, memory))
-        await self._records.put(Put("live", key, {"at": self._clock()}, 2 * 60))
+        live_put = Put("live", key, {"at": self._clock()}, 2 * self._limits.code_seconds)
+        await self._records.put(Put("codes", key, record, memory), live_put)
         return code
 
     async def is_unredeemed(self, code: str) -> bool:
@@ -202,9 +218,7 @@ class Grants:
 
     # Refresh tokens (RFC 6749 §6, RFC 9700 §4.14)
 
-    async def refresh(
-        self, presented: str, client: Client, scopes: Iterable[str] | None = None
-    ) -> Tokens:
+    async def refresh(self, presented: str, client: Client, scope: str | None = None) -> Tokens:
         """Exchanges a refresh token for its successor and a new access token.
 
         The same two tokens and the same expiry are answered for `Limits.retry_window_seconds`
@@ -235,7 +249,7 @@ class Grants:
             await self._records.delete("grants", gid)
             audit.record(Event.REPLAYED_REFRESH, id=gid, client=grant["client"]["name"])
             raise InvalidGrant("The refresh token was used already; the connection was revoked.")
-        granted = _narrowed(grant["scopes"], scopes)
+        granted = narrowed(grant["scopes"], scope)
         first = at if known is None else known["at"]
         access = ACCESS + _derived(seed, f"access|{' '.join(granted)}|{presented}")
         puts = [self._access_put(access, gid, granted, first + self._access_seconds)]
@@ -258,12 +272,12 @@ class Grants:
         refresh, access = await self._records.get_together(("refresh", key), ("tokens", key))
         record = refresh or access
         grant = record and await self._records.get("grants", record["gid"])
-        if record and grant and same(grant["client"]["id"], client.id):
-            await self.revoke(record["gid"])
+        if record and (grant is None or same(grant["client"]["id"], client.id)):
+            await self.revoke(record["gid"])  # of one that is gone: that it is gone on disk too
 
     async def revoke(self, gid: str) -> bool:
         """Revokes a grant by its id; True when it was live."""
-        revoked = await self._records.delete("grants", gid)
+        revoked = is_grant_id(gid) and await self._records.delete("grants", gid)
         if revoked:
             audit.record(Event.REVOKED, id=gid)
         return revoked
@@ -276,7 +290,7 @@ class Grants:
     async def all(self) -> dict[str, dict[str, Any]]:
         """Returns the live grants by id."""
         epoch = await self._epoch()
-        keys = [key for key in await self._records.keys("grants") if _is_grant_id(key)]
+        keys = [key for key in await self._records.keys("grants") if is_grant_id(key)]
         grants = await self._records.get_together(*(("grants", key) for key in keys))
         found = zip(keys, grants, strict=True)
         return {key: grant for key, grant in found if grant and grant["epoch"] == epoch}
@@ -318,12 +332,6 @@ def _epoch_id(record: Record | None) -> str:
     return "" if record is None else str(record["id"])
 
 
-def _is_grant_id(key: str) -> bool:
-    return key != "epoch" and not key.endswith("/note")
-
-
-def _narrowed(granted: list[str], wanted: Iterable[str] | None) -> tuple[str, ...]:
-    asked = list(wanted or granted)
-    if not set(asked) <= set(granted):
-        raise InvalidScope("A refresh cannot widen what was granted.")
-    return tuple(scope for scope in granted if scope in asked)
+def is_grant_id(key: str) -> bool:
+    """Tells whether a key of the collection `grants` is a grant's; others are beside them."""
+    return GRANT_ID.match(key) is not None

@@ -11,6 +11,7 @@ class Limits:
 
     # What a request may carry.
     body_bytes: int = 16 * 1024
+    body_seconds: float = 10.0
     request_line_bytes: int = 8 * 1024
     redirect_uris: int = 10
     redirect_uri_chars: int = 1024
@@ -35,7 +36,9 @@ class Limits:
     # Password attempts.
     free_attempts: int = 5
     first_wait_seconds: float = 1.0
-    longest_wait_seconds: float = 5 * 60.0
+    longest_wait_seconds: float = 5 * 60.0  # of one address or device
+    longest_wait_for_all_seconds: float = 15.0  # at most 5,760 guesses a day from everywhere
+    attempt_fades_seconds: float = 10 * 60.0  # one wrong attempt is forgotten
     attempts_remembered: int = 10_000  # addresses and devices
     waiting_hashes: int = 8
 

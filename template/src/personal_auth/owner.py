@@ -1,8 +1,9 @@
 """Is this the owner? Password, session and device.
 
 The password is chosen (`password=` or `MCP_PASSWORD`, plain text or a complete argon2id hash) or
-generated and kept as an argon2id hash in the store. A session remembers the password it was opened
-with, so a changed password ends every session.
+generated. It is only ever compared, and remembered by sessions, as an argon2id hash, so whoever
+reads the state has to pay for each guess. A session remembers the password it was opened with, so
+a changed password ends every session.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
@@ -22,11 +23,13 @@ from personal_auth import audit
 from personal_auth.audit import Event
 from personal_auth.errors import TooManyAttempts, WrongPassword
 from personal_auth.limits import Limits
-from personal_auth.sealing import BrokenSeal, Sealer, digest, same, to_text
+from personal_auth.sealing import Sealer, digest, same, to_text
 from personal_auth.store import Put, Record, Records
 from personal_auth.throttle import Throttle
 
-HASH_PREFIX = "$argon2id$"
+T = TypeVar("T")
+
+HASH_MARKS = ("$argon2", "=19=", ",t=", ",p=")
 COMPLETE_HASH = re.compile(
     r"\$argon2id\$v=19\$m=(?P<memory>[1-9][0-9]{0,7}),t=[1-9][0-9]{0,2},p=[1-9][0-9]?"
     r"\$[A-Za-z0-9+/]{11,64}\$[A-Za-z0-9+/]{22,128}\Z"
@@ -42,9 +45,10 @@ def generate_password() -> str:
     return "-".join(groups)
 
 
-def hash_password(password: str) -> str:
+def hash_password(password: str, salt: bytes | None = None) -> str:
     """Returns an argon2id hash with its parameters (RFC 9106); takes about 40 ms."""
-    kdf = Argon2id(salt=os.urandom(16), length=32, iterations=2, lanes=1, memory_cost=19 * 1024)
+    salt = salt or os.urandom(16)
+    kdf = Argon2id(salt=salt, length=32, iterations=2, lanes=1, memory_cost=19 * 1024)
     return kdf.derive_phc_encoded(password.encode("utf-8", "surrogatepass"))
 
 
@@ -52,6 +56,22 @@ def is_hash(text: str) -> bool:
     """Tells whether a text is a complete argon2id hash with bearable parameters."""
     match = COMPLETE_HASH.match(text)
     return match is not None and int(match["memory"]) <= MOST_MEMORY_KIB
+
+
+def check_configured(password: str) -> str:
+    """Returns a configured password that can be used: plain text, or a complete hash.
+
+    Raises:
+        ValueError: It cannot; the message is half a sentence without the password.
+    """
+    if not password or not password.isprintable():
+        raise ValueError("it must be text of at least one character, in UTF-8, on one line")
+    if not is_hash(password) and any(mark in password for mark in HASH_MARKS):
+        raise ValueError(
+            "it looks like a hash that was cut: put the hash in single quotes, as"
+            " `password --hash` prints it"
+        )
+    return password
 
 
 class Owner:
@@ -77,11 +97,6 @@ class Owner:
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="argon2id")
         self._waiting = 0
 
-    @property
-    def password_is_configured(self) -> bool:
-        """True when the password comes from the settings, so no command can change it."""
-        return self._configured is not None
-
     async def sign_in(self, password: str, address: str, device_cookie: str | None) -> None:
         """Proves the owner by password.
 
@@ -89,12 +104,8 @@ class Owner:
             WrongPassword: It is not the owner's.
             TooManyAttempts: Too many wrong ones, or too many being checked at this moment.
         """
-        device = self._device(device_cookie)
-        try:
-            self._throttle.begin(address, device)
-        except TooManyAttempts:
-            audit.record(Event.WAITING, address=address)
-            raise
+        device = await self._device(device_cookie)
+        self._throttle.begin(address, device)
         if not await self._is_password(password):
             audit.record(Event.WRONG_PASSWORD, address=address)
             raise WrongPassword("That is not the password of this server.")
@@ -123,9 +134,13 @@ class Owner:
             return False
         return same(record["password"], self._fingerprint(await self._reference()))
 
-    def new_device(self) -> str:
+    async def new_device(self) -> str:
         """Returns a device cookie's value, for a browser that has signed in."""
-        return self._sealer().seal("device", {"id": secrets.token_hex(16)})
+        device = secrets.token_urlsafe(32)
+        life = self._limits.device_seconds
+        record: Record = {"exp": self._clock() + life}
+        await self._records.put(Put("devices", digest(device), record, life))
+        return device
 
     async def change_password(self, password: str) -> None:
         """Stores a new password and so ends every session."""
@@ -134,32 +149,35 @@ class Owner:
         audit.record(Event.PASSWORD_CHANGED)
 
     async def _is_password(self, password: str) -> bool:
-        reference = await self._reference()
-        if not reference.startswith(HASH_PREFIX):
-            return same(password, reference)
         if self._waiting >= self._limits.waiting_hashes:
             raise TooManyAttempts("Too many sign-ins at this moment: try again in a second.", 1)
         self._waiting += 1
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._hashing, _verify, password, reference)
+            return await self._in_thread(_verify, password, await self._reference())
         finally:
             self._waiting -= 1
 
     async def _reference(self) -> str:
-        if self._configured is not None:
-            return self._configured
-        record: Record | None = await self._records.get("owner", "password")
-        return _no_password() if record is None else str(record["hash"])
+        """Returns the argon2id hash of the password that holds."""
+        if self._configured is None:
+            record: Record | None = await self._records.get("owner", "password")
+            return _no_password() if record is None else str(record["hash"])
+        if not is_hash(self._configured):
+            # A salt that stays, so that sessions outlive a restart.
+            salt = self._sealer().mac("password-salt", b"")[:16]
+            self._configured = await self._in_thread(hash_password, self._configured, salt)
+        return self._configured
+
+    async def _in_thread(self, work: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._hashing, work, *arguments)
 
     def _fingerprint(self, reference: str) -> str:
         return to_text(self._sealer().mac("password", reference.encode())[:16])
 
-    def _device(self, cookie: str | None) -> str | None:
-        try:
-            return str(self._sealer().unseal("device", cookie or "")["id"])
-        except BrokenSeal:
-            return None
+    async def _device(self, cookie: str | None) -> str | None:
+        record = await self._records.get("devices", digest(cookie)) if cookie else None
+        live = record is not None and self._clock() < record["exp"]
+        return digest(cookie) if cookie and live else None
 
 
 def browser_hash(cookie: str) -> str:

@@ -7,8 +7,6 @@ exit code 2.
 
 from __future__ import annotations
 
-import functools
-import ipaddress
 import json
 import logging
 import os
@@ -27,14 +25,17 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Scope
 
+from personal_auth.addresses import client_address, network
 from personal_auth.consent import Consent
-from personal_auth.endpoints import RESOURCE_SCOPES, Endpoints
+from personal_auth.endpoints import Endpoints
 from personal_auth.errors import InvalidToken, StartRefused
-from personal_auth.front import Front, client_address
+from personal_auth.front import Front
 from personal_auth.grants import Connection
 from personal_auth.identity import MCP_PATH, Identity
 from personal_auth.limits import Limits
+from personal_auth.owner import check_configured
 from personal_auth.pages import Pages
+from personal_auth.scopes import RESOURCE_SCOPES
 from personal_auth.service import Plan, Service
 from personal_auth.statedir import StateDir
 from personal_auth.store import KeyValue
@@ -84,12 +85,12 @@ class PersonalAuthProvider(AuthProvider):
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.identity = Identity.of(str(base_url))
-        super().__init__(base_url=self.identity.issuer, required_scopes=RESOURCE_SCOPES)
+        super().__init__(base_url=self.identity.issuer, required_scopes=list(RESOURCE_SCOPES))
         self._limits = limits or Limits()
         self._clock = clock
         self._server_name = server_name
         self._allowed = _redirect_domains(allowed_redirect_domains)
-        self._proxies = tuple(_network(proxy) for proxy in trusted_proxies)
+        self._proxies = tuple(network(proxy) for proxy in trusted_proxies)
         self._state_dir = StateDir(Path(state_dir))
         self.service = Service(
             Plan(
@@ -177,10 +178,8 @@ class PersonalAuthProvider(AuthProvider):
             return None
 
     def _address(self, request: Request) -> str:
-        return client_address(request.scope, self._is_trusted)
-
-    def _is_trusted(self, address: str) -> bool:
-        return bool(self._proxies) and _is_in(address, self._proxies)
+        peer = request.client.host if request.client else ""
+        return client_address(peer, request.headers.getlist("x-forwarded-for"), self._proxies)
 
 
 def _admit(scope: Scope, connection: Connection) -> None:
@@ -204,7 +203,13 @@ def _password(given: str | None) -> str | None:
     if given == "":
         raise ValueError("password must not be empty: leave it out to have one generated.")
     password = given or os.environ.get("MCP_PASSWORD") or None
-    if password is not None and len(password) < SHORT_PASSWORD_CHARS:
+    if password is None:
+        return None
+    try:
+        check_configured(password)
+    except ValueError as error:
+        raise ValueError(f"The password is refused: {error}.") from None
+    if len(password) < SHORT_PASSWORD_CHARS:
         logger.warning(
             "The password has %d characters and guards everything behind this server:"
             " choose at least %d.",
@@ -226,27 +231,6 @@ def _seconds(name: str, value: int) -> int:
     if value < 1:
         raise ValueError(f"{name} must be at least 1 second, not {value}.")
     return value
-
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-def _network(text: str) -> Network:
-    try:
-        return ipaddress.ip_network(text.strip(), strict=False)
-    except ValueError as error:
-        raise ValueError(
-            f"{text!r} is no address or network, such as 127.0.0.1 or 172.16.0.0/12."
-        ) from error
-
-
-@functools.lru_cache(maxsize=256)
-def _is_in(address: str, networks: tuple[Network, ...]) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(parsed in network for network in networks)
 
 
 def _refuse(error: StartRefused) -> None:

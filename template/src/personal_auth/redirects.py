@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from personal_auth.errors import InvalidRedirectUri
+from personal_auth.errors import InvalidRedirectUri, RedirectNotAllowed
 from personal_auth.identity import LOOPBACK_HOSTS
 
 PLAIN = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+\Z")  # RFC 3986 less "#"
@@ -95,12 +95,13 @@ def check(uri: str, registered: Collection[str], allowed: Collection[str] | None
 
     Raises:
         InvalidRedirectUri: It may not receive a code; the description says why.
+        RedirectNotAllowed: Only the owner's list stands against it.
     """
     redirect = read(uri)
     if not any(_matches(redirect, entry) for entry in registered):
         raise InvalidRedirectUri("The redirect URI is not one that this client registered.")
     if not _is_allowed(redirect, allowed):
-        raise InvalidRedirectUri(
+        raise RedirectNotAllowed(
             "The redirect URI's host is not on this server's list of allowed redirect domains."
         )
     return redirect

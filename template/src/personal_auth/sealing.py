@@ -2,7 +2,7 @@
 
 A sealed value is readable by whoever carries it and can be made by nobody else: compact JSON,
 then an HMAC-SHA256 over a purpose and that JSON. The purpose keeps a value that was sealed for
-one use (a consent ticket, a session cookie) from being presented for another.
+one use (a consent ticket, a client id) from being presented for another.
 """
 
 from __future__ import annotations

@@ -8,12 +8,12 @@ once and never replaced.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from personal_auth import audit
@@ -30,6 +30,7 @@ from personal_auth.sealing import Sealer
 from personal_auth.statedir import StateDir
 from personal_auth.store import KeyValue, Put, Record, Records, SnapshotStore
 
+LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS = 20, 0.05
 SETTLE_SECONDS = 1.0  # how long replicas that start at once wait before they read back
 
 
@@ -41,7 +42,7 @@ class Plan:
     limits: Limits
     state_dir: StateDir
     storage: KeyValue | None
-    password: str | None
+    password: str | None = field(repr=False)
     access_seconds: int
     refresh_seconds: int | None
     load: Callable[[], dict[str, Any] | None]
@@ -72,7 +73,7 @@ class Service:
             plan.limits,
             clock=plan.clock,
             configured=plan.password,
-            proven=plan.state_dir.forget_password,
+            proven=self._forget_password,
         )
         self.grants = Grants(
             self.records,
@@ -98,14 +99,12 @@ class Service:
         """
         if self._snapshot is None or self._sealer is not None:
             return
-        if not self._plan.state_dir.acquire():
+        if not self._acquire():
             raise StartRefused(
                 f"Another server runs on the state directory {self._plan.state_dir.path}:"
                 " stop it, or give this one a state directory of its own."
             )
-        password = self._open_file(self._snapshot, make_password=self._plan.password is None)
-        if password is not None:
-            self._announce(password)
+        self._open_file(self._snapshot, make_password=self._plan.password is None)
         self._say_moved(self._snapshot)
 
     async def start(self) -> None:
@@ -138,8 +137,7 @@ class Service:
             await self._control.stop()
             self._control = None
         if self._snapshot is not None:
-            with contextlib.suppress(StoreUnavailable):
-                await self._snapshot.flush()
+            await self._snapshot.close()
         self._plan.state_dir.release()
         self._sealer, self._started = None, False
 
@@ -158,36 +156,31 @@ class Service:
             self._open_file(self._snapshot, make_password=False)
         else:
             self.records.use(ControlStore(state_dir.control_socket))
-            key = await self.records.get("owner", "key")
-            self._sealer = Sealer(bytes.fromhex((key or {"key": ""})["key"]))
+            self._unlock(await self.records.get("owner", "key"))
         try:
             yield self
         finally:
             await self.stop()
 
-    def _open_file(self, snapshot: SnapshotStore, *, make_password: bool) -> str | None:
+    def _open_file(self, snapshot: SnapshotStore, *, make_password: bool) -> None:
         plan, state = self._plan, self._plan.load()
         adopted = []
         if state is not None and is_foreign(state):
             adopted = adopt(state, plan.identity, plan.clock(), plan.access_seconds)
         else:
             snapshot.load(state)
-        puts, password = self._missing(
-            snapshot.peek("owner", "key"), snapshot.peek("owner", "password"), make_password
-        )
-        try:
-            snapshot.put_at_start(
-                [*adopted, *puts]
-            )  # also tells now whether the directory can be written
+        key = snapshot.peek("owner", "key")
+        puts, password = self._missing(key, snapshot.peek("owner", "password"), make_password)
+        self._unlock(key or puts[0].value)
+        self._leave(password)  # first: a stored password that nobody was told locks all out
+        self._show(password)
+        try:  # also when there is nothing new: whether it can be written is told now
+            snapshot.put_at_start([*adopted, *puts])
         except OSError as error:
             raise StartRefused(
                 f"The state file {self._plan.state_dir.state_file} cannot be written"
                 f" ({error.strerror}): make room, or give this user the right to write there."
             ) from error
-        key = snapshot.peek("owner", "key")
-        assert key is not None
-        self._sealer = Sealer(bytes.fromhex(key["key"]))
-        return password
 
     async def _open_store(self) -> None:
         key, password_record = await self.records.get_together(
@@ -196,15 +189,16 @@ class Service:
         make_password = self._plan.password is None
         puts, password = self._missing(key, password_record, make_password)
         if puts:
+            self._leave(password)  # first: a stored password that nobody was told locks all out
             await self.records.put(*puts)
             await asyncio.sleep(SETTLE_SECONDS)
             stored = await self.records.get("owner", "password")
-            if password is not None and stored == puts[-1].value:
-                self._announce(password)
+            if stored == puts[-1].value:
+                self._show(password)
+            else:
+                self._forget_password()  # another replica's password holds
             key = await self.records.get("owner", "key")
-        if key is None:
-            raise StoreUnavailable
-        self._sealer = Sealer(bytes.fromhex(key["key"]))
+        self._unlock(key)
 
     def _missing(
         self, key: Record | None, password_record: Record | None, make_password: bool
@@ -218,8 +212,32 @@ class Service:
         puts.append(Put("owner", "password", {"hash": hash_password(password)}))
         return puts, password
 
-    def _announce(self, password: str) -> None:
-        """Shows a generated password once: on a terminal, else in a file of the owner's."""
+    def _unlock(self, key: Record | None) -> None:
+        try:
+            self._sealer = Sealer(bytes.fromhex((key or {})["key"]))
+        except (KeyError, TypeError, ValueError):
+            raise StartRefused(
+                "The stored state has no usable key: restore it from a backup, or move it away to"
+                " start anew."
+            ) from None
+
+    def _acquire(self) -> bool:
+        """Takes the lock; waits a moment for a command that holds it."""
+        for _ in range(LOCK_ATTEMPTS):
+            if self._plan.state_dir.acquire():
+                return True
+            time.sleep(LOCK_PAUSE_SECONDS)
+        return False
+
+    def _leave(self, password: str | None) -> None:
+        """Writes a generated password to a file when there is no terminal to show it on."""
+        if password is not None and not sys.stdout.isatty():
+            self._plan.state_dir.write_password(password)
+
+    def _show(self, password: str | None) -> None:
+        """Says once where a generated password is: here, or in a file of the owner's."""
+        if password is None:
+            return
         if sys.stdout.isatty():
             print(
                 f"\n  The password of this server, shown only this once:\n\n      {password}\n\n"
@@ -227,12 +245,17 @@ class Service:
                 flush=True,
             )
             return
-        self._plan.state_dir.write_password(password)
         audit.record(
             Event.PASSWORD_MADE,
             "A password was generated; the file with it is removed at the first sign-in.",
             file=str(self._plan.state_dir.password_file),
         )
+
+    def _forget_password(self) -> None:
+        try:
+            self._plan.state_dir.forget_password()
+        except OSError as error:
+            audit.record(Event.STORE_FAILED, "Remove it yourself.", reason=str(error))
 
     def _say_moved(self, snapshot: SnapshotStore) -> None:
         here = self._plan.identity.issuer

@@ -59,11 +59,24 @@ class StateDir:
             ) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             os.close(handle)
             return False
+        except OSError as error:
+            os.close(handle)
+            raise StartRefused(
+                f"The state directory {self.path} cannot be locked ({error.strerror}): put it on a"
+                " local disk."
+            ) from error
         self._lock = handle
+        self._sweep()
         return True
+
+    def _sweep(self) -> None:
+        """Removes what a death in the middle of a write left behind."""
+        for name in (STATE_FILE, PASSWORD_FILE):
+            for left in self.path.glob(f".{name}.*"):
+                left.unlink(missing_ok=True)
 
     def release(self) -> None:
         """Lets go of the lock; harmless when it is not held."""
@@ -87,7 +100,7 @@ class StateDir:
             ) from error
         try:
             state = json.loads(raw)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StartRefused(
                 f"The state file {self.state_file} is damaged and was left as it is: restore it"
                 " from a backup, or move it away to start anew and connect each client again."
@@ -103,13 +116,24 @@ class StateDir:
         """Replaces the state file durably, mode 0600.
 
         Raises:
-            OSError: The old file is untouched.
+            OSError: The old file is still there, unless only the directory's fsync failed.
         """
         write_durably(self.state_file, raw)
 
     def write_password(self, password: str) -> None:
-        """Leaves a generated password where only the owner can read it."""
-        write_durably(self.password_file, f"{password}\n".encode())
+        """Leaves a generated password where only the owner can read it.
+
+        Raises:
+            StartRefused: The file cannot be written.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_durably(self.password_file, f"{password}\n".encode())
+        except OSError as error:
+            raise StartRefused(
+                f"The generated password cannot be written to {self.password_file}"
+                f" ({error.strerror}): make room, or set MCP_PASSWORD."
+            ) from error
 
     def forget_password(self) -> None:
         """Removes the file with the generated password, if it is there."""

@@ -7,10 +7,11 @@ to live only tidies up.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, SupportsFloat, TypeVar, runtime_checkable
 
 from personal_auth import audit
@@ -59,15 +60,15 @@ class Put:
 
     collection: str
     key: str
-    value: Record
+    value: Record = field(repr=False)
     ttl: float | None = None
 
 
 @dataclass(slots=True)
 class Row:
-    value: Record
+    value: Record = field(repr=False)
     expires: float | None
-    raw: str
+    raw: str = field(repr=False)
 
     def live(self, now: float) -> bool:
         return self.expires is None or self.expires > now
@@ -76,8 +77,9 @@ class Row:
 class SnapshotStore:
     """Everything in memory; after a change the whole goes to one place, durably.
 
-    One write serves all who wait at that moment. After a failed write the memory stays ahead of
-    the disk and every further change fails until a write succeeds.
+    One write serves all who wait at that moment. After a failed write the memory is ahead of the
+    disk: whoever changes or deletes something is refused until a write succeeds, and one is tried
+    again by itself.
     """
 
     def __init__(
@@ -117,7 +119,8 @@ class SnapshotStore:
         try:
             for collection, rows in state["rows"].items():
                 for key, row in rows.items():
-                    self._set(collection, key, dict(row["value"]), row.get("expires"))
+                    expires = row.get("expires")
+                    self._set(collection, key, dict(row["value"]), expires and float(expires))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise StartRefused(
                 "The stored state is damaged and was left as it is: restore it from a backup,"
@@ -160,7 +163,7 @@ class SnapshotStore:
         """Writes records before there is an event loop.
 
         Raises:
-            OSError: Nothing was stored.
+            OSError: Nothing is on disk.
         """
         for put in puts:
             self._change(put)
@@ -182,11 +185,11 @@ class SnapshotStore:
         await self.flush()
 
     async def delete(self, key: str, *, collection: str | None = None) -> bool:
-        if self._rows.get(collection or "", {}).pop(key, None) is None:
-            return False
-        self._version += 1
-        await self.flush()
-        return True
+        found = self._rows.get(collection or "", {}).pop(key, None) is not None
+        if found:
+            self._version += 1
+        await self.flush()  # also for a deletion before this one that is not on disk yet
+        return found
 
     async def keys(self, collection: str | None = None, *, limit: int | None = None) -> list[str]:
         now = self._clock()
@@ -203,7 +206,16 @@ class SnapshotStore:
         while self._durable < target:
             if self._writing is None:
                 self._writing = asyncio.create_task(self._write())
+                self._writing.add_done_callback(_looked_at)
             await asyncio.shield(self._writing)
+
+    async def close(self) -> None:
+        """Writes what is not on disk yet, as far as that is possible, and stops trying."""
+        with contextlib.suppress(StoreUnavailable):
+            await self.flush()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     async def _write(self) -> None:
         version, raw = self._version, self.dump()
@@ -211,6 +223,7 @@ class SnapshotStore:
             await asyncio.to_thread(self._save, raw)
         except Exception as error:
             audit.record(Event.STORE_FAILED, reason=type(error).__name__)
+            self._write_later()
             raise StoreUnavailable from error
         else:
             self._durable = version
@@ -321,6 +334,11 @@ def in_background(call: Coroutine[Any, Any, Any]) -> None:
     task = asyncio.get_running_loop().create_task(_quietly(call))
     _background.add(task)
     task.add_done_callback(_background.discard)
+
+
+def _looked_at(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.exception()  # whoever waited was told; nobody may be waiting any more
 
 
 async def _quietly(call: Coroutine[Any, Any, Any]) -> None:

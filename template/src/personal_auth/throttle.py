@@ -1,19 +1,21 @@
 """When may the next password be tried?
 
-After `Limits.free_attempts` wrong ones each further attempt waits twice as long, up to
-`Limits.longest_wait_seconds`, counted per address and over all. A browser that has signed in
-before has a counter of its own instead, so strangers cannot lock the owner out. An attempt counts
-as wrong from its beginning and is forgiven when the password was right: many at once gain nothing.
+After `Limits.free_attempts` wrong ones each further attempt waits twice as long, counted per
+address (up to `Limits.longest_wait_seconds`) and over all (up to the shorter
+`Limits.longest_wait_for_all_seconds`, so that a flood cannot keep the owner's new phone out). A
+browser that has signed in before has a counter of its own instead. Wrong attempts fade with time.
+An attempt counts as wrong from its beginning and is forgiven when the password was right: many at
+once gain nothing.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from personal_auth.addresses import one_guesser
 from personal_auth.errors import TooManyAttempts
 from personal_auth.limits import Limits
 
@@ -23,6 +25,7 @@ EVERYBODY = "everybody"
 @dataclass(slots=True)
 class Counter:
     wrong: int = 0
+    last: float = 0.0
     not_before: float = 0.0
 
 
@@ -50,22 +53,32 @@ class Throttle:
                 f"Too many wrong passwords: wait {seconds} s, then try again.", seconds
             )
         for counter in counters:
-            counter.wrong += 1
-            over = counter.wrong - self._limits.free_attempts
-            if over >= 0:
-                doubled = self._limits.first_wait_seconds * 2.0 ** min(over, 30)
-                counter.not_before = now + min(doubled, self._limits.longest_wait_seconds)
+            self._count(counter, now)
 
     def succeeded(self, address: str, device: str | None) -> None:
-        """Forgives: the attempt that began last was the owner's."""
+        """Forgives every attempt of this address or device: the owner is there."""
         for key in self._keys(address, device):
             counter = self._counter(key)
             counter.wrong, counter.not_before = 0, 0.0
 
+    def _count(self, counter: Counter, now: float) -> None:
+        faded = int((now - counter.last) // self._limits.attempt_fades_seconds)
+        counter.wrong = max(0, counter.wrong - faded) + 1
+        counter.last = now
+        over = counter.wrong - self._limits.free_attempts
+        if over >= 0:
+            doubled = self._limits.first_wait_seconds * 2.0 ** min(over, 30)
+            counter.not_before = now + min(doubled, self._longest(counter))
+
+    def _longest(self, counter: Counter) -> float:
+        limits = self._limits
+        everybody = counter is self._everybody
+        return limits.longest_wait_for_all_seconds if everybody else limits.longest_wait_seconds
+
     def _keys(self, address: str, device: str | None) -> list[str]:
         if device is not None:
             return [f"device {device}"]
-        return [EVERYBODY, f"address {_network(address)}"]
+        return [EVERYBODY, f"address {one_guesser(address)}"]
 
     def _counter(self, key: str) -> Counter:
         if key == EVERYBODY:
@@ -75,16 +88,3 @@ class Throttle:
         if len(self._counters) > self._limits.attempts_remembered:
             self._counters.popitem(last=False)
         return counter
-
-
-def _network(address: str) -> str:
-    """Returns the unit that one attacker holds: an IPv4 address, an IPv6 /64."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return "unknown"
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)

@@ -86,6 +86,7 @@ def run(settings: Settings) -> None:
             "access_log": False,  # its lines hold query strings
             "log_config": None,
             "proxy_headers": False,
+            "ws": "none",
             "server_header": False,
             "timeout_graceful_shutdown": STOP_SECONDS,
         },

@@ -1,0 +1,61 @@
+"""Where did a request come from, and which addresses belong together?"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def network(text: str) -> Network:
+    """Reads an address or a network.
+
+    Raises:
+        ValueError: It is neither; the message is half a sentence.
+    """
+    try:
+        return ipaddress.ip_network(text.strip(), strict=False)
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is no address or network, such as 127.0.0.1 or 172.16.0.0/12"
+        ) from None
+
+
+def client_address(peer: str, forwarded: Sequence[str], trusted: Iterable[Network]) -> str:
+    """Returns the address a request came from.
+
+    Args:
+        peer: The other end of the connection.
+        forwarded: The values of the `X-Forwarded-For` headers, in their order. They are believed
+            only from trusted proxies: the address is the last one that is not a proxy's own.
+        trusted: The proxies.
+    """
+    proxies = tuple(trusted)
+    if not _is_in(peer, proxies):
+        return peer
+    hops = [hop.strip() for line in forwarded for hop in line.split(",")]
+    return next((hop for hop in reversed(hops) if not _is_in(hop, proxies)), peer)
+
+
+def one_guesser(address: str) -> str:
+    """Returns the unit that one attacker holds: an IPv4 address, an IPv6 /64."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return "unknown"
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((int(parsed), 64), strict=False))
+
+
+@lru_cache(maxsize=256)
+def _is_in(address: str, networks: tuple[Network, ...]) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in each for each in networks)
