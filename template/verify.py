@@ -90,7 +90,8 @@ BUILT_IN_WORDS = (
 )
 BUILT_IN = frozenset(BUILT_IN_WORDS.split())
 
-PASS_ON = "Let the proxy or tunnel pass requests and answers on unchanged."
+LOG = "Look at the server's log; if nothing is there, at the log of the proxy or tunnel."
+UPGRADE = "Run `uv sync --upgrade`, then restart the server."
 RENEW = "Undo changes below src/personal_auth or run `uvx copier update --defaults`, then restart."
 
 # ---- Checks and what they come to ----------------------------------------------------------------
@@ -166,6 +167,10 @@ def check(check_id: str, title: str, *needs: str) -> Callable[[Body], Body]:
     return register
 
 
+def pass_on(what: str) -> str:
+    return f"Let the proxy or tunnel pass {what} on unchanged."
+
+
 def expect(holds: object, cause: str, cure: str) -> None:
     """Raises Failed unless something holds."""
     if not holds:
@@ -231,7 +236,8 @@ class Visit:
         self.instructions = ""
         self.tools: list[dict[str, Any]] = []
         self._closing = ExitStack()
-        self._tls = httpx2.create_ssl_context()
+        # Set apart from trust_env, which also decides about proxies: SSL_CERT_FILE always counts.
+        self._tls = httpx2.create_ssl_context() if url.startswith("https:") else False
         self._client = self.new_client(CLIENT)
 
     def new_client(self, agent: str) -> httpx2.Client:
@@ -340,10 +346,7 @@ class Visit:
             return result
         error = (answer or {}).get("error")
         told = error.get("message") if isinstance(error, dict) else shape(response)
-        cure = "Look at the server's log for the exception."
-        if answer is None and response.status_code != 200:
-            cure = f"{PASS_ON} If the answer is the server's own, look at its log."
-        raise Failed(f"{method} was answered with: {told}.", cure)
+        raise Failed(f"{method} is answered with {str(told).rstrip('.')}.", LOG)
 
     def opens(self, access: str) -> bool:
         """Tells whether an access token is let in."""
@@ -460,7 +463,7 @@ def message_in(response: httpx2.Response, message_id: str) -> dict[str, Any] | N
         values = [parsed(event_data(event)) for event in events]
     else:
         values = [json_in(response)]
-    answers = [value for value in values if isinstance(value, dict) and "jsonrpc" in value]
+    answers = [v for v in values if isinstance(v, dict) and ("result" in v or "error" in v)]
     return next((a for a in answers if a.get("id") in {message_id, None}), None)
 
 
@@ -534,35 +537,33 @@ def _(visit: Visit) -> str:
     took = (time.perf_counter() - began) * 1000
     expect(
         response.status_code == 200 and response.text.strip() == "ok",
-        f"GET /healthz was answered with {shape(response)}.",
-        f"Point the tunnel or proxy at the server, and see that it runs: `uv run {command()}`.",
+        f"GET /healthz is answered with {shape(response)}.",
+        f"Start the server with `uv run {command()}`, and point the tunnel or proxy at its port.",
     )
     return f"/healthz says ok after {took:.0f} ms"
 
 
-@check("reach.json", "Nothing stands between it and clients")
+@check("reach.json", "No other page stands before it")
 def _(visit: Visit) -> str:
-    places = [SERVER_METADATA, f"{RESOURCE_METADATA}/mcp", "/.well-known/nothing-here"]
-    for path in places:
+    for path in (SERVER_METADATA, f"{RESOURCE_METADATA}/mcp", "/.well-known/nothing-here"):
         response = visit.get(path)
         expect(
-            not 300 <= response.status_code < 400,
+            not response.is_redirect,
             f"{path} is redirected to {response.headers.get('location')}.",
-            "Use the address to which it leads as MCP_PUBLIC_URL, or switch the redirect off.",
+            "Set MCP_PUBLIC_URL to the address that it leads to, or switch the redirect off.",
         )
         expect(
             not is_html(response),
             f"{path} gives {shape(response)}, where clients need JSON.",
-            "Switch off the interstitial, challenge or login page of the tunnel for this host"
-            " (Cloudflare: Security > WAF, and Access; ngrok: a domain of your own).",
+            "Switch off the challenge, login or warning page for this host (Cloudflare: Security >"
+            " WAF, and Zero Trust > Access; ngrok: use a domain of your own).",
         )
-        if response.status_code == 404:
-            expect(
-                json_in(response) is not None,
-                f"{path} gives {shape(response)} without JSON, which clients try to read.",
-                PASS_ON,
-            )
-    return f"{len(places)} addresses, no redirect and no HTML"
+        expect(
+            response.status_code != 404 or json_in(response) is not None,
+            f"{path} gives {shape(response)} without JSON, which clients try to read.",
+            pass_on("the server's own errors"),
+        )
+    return "no redirect and no HTML"
 
 
 # ---- What clients discover -----------------------------------------------------------------------
@@ -591,34 +592,31 @@ def _(visit: Visit) -> str:
         given = document.get(name)
         lacks = [m for m in members if not isinstance(given, list) or m not in given]
         expect(not lacks, f"{name} lacks {', '.join(lacks)}.", RENEW)
-    for name in (
+    flag, optional = (
         "authorization_response_iss_parameter_supported",
-        "client_id_metadata_document_supported",
-    ):
-        given = document.get(name, name.startswith("client_id"))  # optional: then clients register
-        expect(given is True, f"{name} is not true.", RENEW)
+        "client_id_metadata_document_supported",  # without it clients register
+    )
+    expect(document.get(flag) is True, f"{flag} is not true.", RENEW)
+    expect(document.get(optional, True) is True, f"{optional} is neither true nor absent.", RENEW)
     visit.server = document
-    return f"{len(document)} members, registration_endpoint among them"
+    return f"registration_endpoint and {len(document) - 1} more"
 
 
 @check("metadata.resource", "The MCP endpoint can be discovered", "reach.json")
 def _(visit: Visit) -> str:
     document = fetched(visit, f"{RESOURCE_METADATA}/mcp")
-    servers, scopes = document.get("authorization_servers"), document.get("scopes_supported", [])
+    servers = document.get("authorization_servers")
+    one = isinstance(servers, list) and len(servers) == 1
     expect(isinstance(document.get("resource"), str), "resource is missing.", RENEW)
-    expect(
-        isinstance(servers, list) and len(servers) == 1,
-        "authorization_servers must name exactly one server.",
-        RENEW,
-    )
+    expect(one, "authorization_servers must name exactly one server.", RENEW)
+    scopes, methods = (document.get(f"{n}_supported", []) for n in ("scopes", "bearer_methods"))
     expect("offline_access" not in scopes, "scopes_supported names offline_access.", RENEW)
-    methods = document.get("bearer_methods_supported", [])
     expect("header" in methods, "bearer_methods_supported lacks header.", RENEW)
     visit.resource = document
-    return f"resource {document['resource']}"
+    return "one resource, one authorization server"
 
 
-@check("metadata.equal", "It says the same at every place", "metadata.server", "metadata.resource")
+@check("metadata.equal", "It says the same everywhere", "metadata.server", "metadata.resource")
 def _(visit: Visit) -> str:
     servers = [f"{SERVER_METADATA}/mcp", OPENID, f"{OPENID}/mcp"]
     for document, places in ((visit.server, servers), (visit.resource, [RESOURCE_METADATA])):
@@ -627,7 +625,7 @@ def _(visit: Visit) -> str:
             expect(
                 response.status_code == 200 and json_in(response) == document,
                 f"{path} gives another document ({shape(response)}).",
-                f"{PASS_ON} A cache in front must not hold /.well-known/.",
+                "Let the proxy or tunnel lead all of /.well-known/ to the server, and cache none.",
             )
     return "6 addresses, 2 documents"
 
@@ -642,13 +640,13 @@ def _(visit: Visit) -> str:
         f"Set MCP_PUBLIC_URL={url} without a slash in .env, then restart the server.",
     )
     expect(issuer == url, f"The server calls itself {issuer}, but was reached at {url}.", cure)
-    named = {name: visit.server[name] for name in ENDPOINTS}
     for name, path in ENDPOINTS.items():
-        expect(named[name] == url + path, f"{name} is {named[name]}, not {url}{path}.", cure)
+        given = visit.server[name]
+        expect(given == url + path, f"{name} is {given}, not {url}{path}.", cure)
     resource, servers = visit.resource["resource"], visit.resource["authorization_servers"]
     expect(resource == f"{url}/mcp", f"The resource is {resource}, not {url}/mcp.", cure)
     expect(servers == [url], f"authorization_servers is {servers}, not {url}.", cure)
-    return f"issuer {issuer}, resource {resource}"
+    return f"issuer {issuer}"
 
 
 def fetched(visit: Visit, path: str) -> dict[str, Any]:
@@ -662,7 +660,7 @@ def fetched(visit: Visit, path: str) -> dict[str, Any]:
     expect(
         response.status_code == 200 and isinstance(document, dict),
         f"{path} gives {shape(response)}.",
-        f"{PASS_ON} It must lead /.well-known/ to the server too.",
+        "Let the proxy or tunnel lead /.well-known/ to the server too.",
     )
     nulls = null_members(document)
     expect(not nulls, f"{path} has null members: {', '.join(nulls)}.", RENEW)
@@ -679,42 +677,39 @@ def _(visit: Visit) -> str:
     answer = json_in(response)
     expect(
         response.status_code == 201 and isinstance(answer, dict),
-        f"POST /register was answered with {shape(response)}, not with 201.",
-        f"{PASS_ON} POST to /register must not be blocked or limited.",
+        f"POST /register is answered with {shape(response)}, not with 201.",
+        "Let the proxy or tunnel pass POST requests to /register, without a limit on them.",
     )
-    client_id, uris = answer.get("client_id"), answer.get("redirect_uris")
+    client_id, nulls = answer.get("client_id"), null_members(answer)
     expect(isinstance(client_id, str) and client_id, "The answer has no client_id.", RENEW)
-    expect(uris == [CLAUDE], "The answer does not repeat the redirect_uris.", RENEW)
-    nulls = null_members(answer)
+    expect(answer.get("redirect_uris") == [CLAUDE], "The answer lacks the redirect_uris.", RENEW)
     expect(not nulls, f"The answer has null members: {', '.join(nulls)}.", RENEW)
     return f"201, a client_id of {len(client_id)} characters"
 
 
-@check("gate.challenge", "Without a token there is only the challenge")
+@check("gate.challenge", "Without a token it asks for one")
 def _(visit: Visit) -> str:
     issuer = str(visit.server.get("issuer", visit.url)).rstrip("/")
     expected = f'resource_metadata="{issuer}{RESOURCE_METADATA}/mcp"'
-    for path in ("/mcp", "/mcp/"):
-        for method in ("POST", "GET", "HEAD", "DELETE"):
-            response = visit.begin(method, path)
-            status, asked = response.status_code, f"{method} {path}"
-            expect(
-                not 300 <= status < 400,
-                f"{asked} is redirected to {response.headers.get('location')}.",
-                f"{PASS_ON} It must neither add nor remove a slash.",
-            )
-            expect(
-                status == 401,
-                f"{asked} without a token is answered with status {status}, not 401.",
-                f"{PASS_ON} If the answer is the server's own, its authorization is off.",
-            )
-            challenge = response.headers.get("www-authenticate", "")
-            expect(
-                challenge.startswith("Bearer ") and expected in challenge,
-                f"WWW-Authenticate of {asked} is {challenge!r}; it must hold {expected}.",
-                f"{PASS_ON} It must keep the header WWW-Authenticate.",
-            )
-    return "401 and the way to the metadata, 8 requests"
+    for asked in [f"{m} {p}" for p in ("/mcp", "/mcp/") for m in ("POST", "GET", "HEAD", "DELETE")]:
+        response = visit.begin(*asked.split())
+        challenge = response.headers.get("www-authenticate", "")
+        expect(
+            not response.is_redirect,
+            f"{asked} is redirected to {response.headers.get('location')}.",
+            "Let the proxy or tunnel neither add nor remove a slash.",
+        )
+        expect(
+            response.status_code == 401,
+            f"{asked} without a token is answered with status {response.status_code}, not 401.",
+            f"{pass_on(asked)[:-1]}; if the answer is the server's own, its authorization is off.",
+        )
+        expect(
+            challenge.startswith("Bearer ") and expected in challenge,
+            f"WWW-Authenticate of {asked} is {challenge!r}, without {expected}.",
+            pass_on("the header WWW-Authenticate"),
+        )
+    return "401 with resource_metadata, 8 times"
 
 
 @check("gate.agents", "No client is blocked by its name", "gate.challenge")
@@ -725,143 +720,142 @@ def _(visit: Visit) -> str:
         expect(
             response.status_code == 401,
             f"{who} comes as {agent!r} and is answered with {shape(response)}.",
-            "Cloudflare: Security > Bots, turn off Bot Fight Mode and Block AI bots, or skip them"
-            " for this host by a WAF custom rule; elsewhere allow this User-Agent.",
+            "Cloudflare: under Security > Bots turn off Bot Fight Mode and Block AI bots, or skip"
+            " them for this host by a WAF custom rule; elsewhere allow this User-Agent.",
         )
-    return ", ".join(AGENTS)
+    return f"{len(AGENTS)} names, Claude-User among them"
 
 
-@check("gate.cors", "Clients in a browser can use it", "gate.challenge")
+@check(
+    "gate.cors",
+    "Clients in a browser can use it",
+    *("metadata.server", "register.dcr", "gate.challenge"),
+)
 def _(visit: Visit) -> str:
     page = "http://localhost:6274"  # the MCP Inspector
     asking = {"Origin": page, "Access-Control-Request-Method": "POST"}
     answers = {
         "GET metadata": visit.send("GET", SERVER_METADATA, headers={"Origin": page}),
         "POST /mcp": visit.send("POST", "/mcp", headers={"Origin": page}),
-    } | {
-        f"OPTIONS {path}": visit.send("OPTIONS", path, headers=asking)
-        for path in ("/register", "/token", "/mcp")
     }
+    for path in ("/register", "/token", "/mcp"):
+        answers[f"OPTIONS {path}"] = visit.send("OPTIONS", path, headers=asking)
     for what, response in answers.items():
         expect(
             response.headers.get("access-control-allow-origin") in {"*", page},
             f"{what} from {page} is answered without Access-Control-Allow-Origin.",
-            f"{PASS_ON} OPTIONS and the Access-Control headers belong to the server.",
+            pass_on("OPTIONS requests and the Access-Control headers"),
         )
     exposed = answers["POST /mcp"].headers.get("access-control-expose-headers", "").lower()
-    expect("www-authenticate" in exposed, "The browser may not read WWW-Authenticate.", PASS_ON)
-    return f"{len(answers)} requests from the address of the MCP Inspector"
+    expect(
+        "www-authenticate" in exposed,
+        "Access-Control-Expose-Headers lacks WWW-Authenticate.",
+        pass_on("the Access-Control headers"),
+    )
+    return f"{len(answers)} requests from {page[7:]}"
 
 
 # ---- As a stranger -------------------------------------------------------------------------------
 
-LETS_IN = "Take the server off the network: anybody who finds it gets in. " + RENEW
+LETS_IN = (
+    "Take the server off the network, for anybody gets in, until `uvx copier update --defaults`"
+    " has renewed src/personal_auth."
+)
 
 
 @check("stranger.token", "A stranger gets no token", "register.dcr")
 def _(visit: Visit) -> str:
     for callback in (LOOPBACK, CLAUDE, FOREIGN):
-        app = App(registered(visit, callback) or "unknown", callback)
-        browser = visit.new_client(BROWSER)
+        app, browser = App(registered(visit, callback), callback), visit.new_client(BROWSER)
         asked = visit.send("GET", "/authorize", browser, params=app.question())
         refuse_code(asked, f"GET /authorize for {callback}")
-        approving = {"decision": "approve"}
-        bare = visit.send("POST", "/authorize", browser, params=app.question(), data=approving)
+        decision = {"decision": "approve"}
+        bare = visit.send("POST", "/authorize", browser, params=app.question(), data=decision)
         refuse_code(bare, f"POST /authorize for {callback}")
         page = Page(asked)
         if page.asks:
-            refuse_code(
-                submit(visit, browser, page, decision="approve"),
-                f"the page for {callback}, approved without a password,",
-            )
+            approved = submit(visit, browser, page, decision="approve")
+            refuse_code(approved, f"Approve for {callback}, without a password,")
         made_up = visit.redeem(app, secrets.token_urlsafe(32))
         expect(
-            400 <= made_up.status_code < 500,
-            f"POST /token with a made-up code was answered with {shape(made_up)}.",
+            made_up.is_client_error,
+            f"POST /token with a made-up code is answered with {shape(made_up)}.",
             LETS_IN,
         )
-    return "3 ways to register, no code and no token for any"
+    return "3 attempts, no code and no token"
 
 
 @check("stranger.page", "It asks for the owner's approval", "stranger.token")
 def _(visit: Visit) -> str:
     app, response = allowed_app(visit)
-    page, policy = Page(response), response.headers.get("content-security-policy", "")
-    method = page.forms[0].get("method", "").lower() if page.forms else ""
-    expect(
-        len(page.forms) == 1 and method == "post",
-        "The page must hold one form with method post.",
-        RENEW,
-    )
+    page, headers = Page(response), response.headers
+    policy, caching = headers.get("content-security-policy", ""), headers.get("cache-control", "")
+    framing = "frame-ancestors 'none'" in policy or headers.get("x-frame-options") == "DENY"
+    post = [form.get("method", "").lower() for form in page.forms] == ["post"]
+    buttons = sorted(page.decisions)
+    expect(post, "The page must hold one form, with method post.", RENEW)
     expect(page.passwords == ["password"], "The page does not ask for the password once.", RENEW)
-    buttons = " and ".join(page.decisions) or "no buttons"
-    two = sorted(page.decisions) == ["approve", "deny"]
-    expect(two, f"The page offers {buttons}, not approve and deny.", RENEW)
+    expect(buttons == ["approve", "deny"], f"The page's decisions are {buttons}.", RENEW)
     expect(
         "form-action" not in policy,
         "Content-Security-Policy has form-action, so that Approve does nothing in browsers.",
         "Remove the Content-Security-Policy that the proxy or tunnel adds.",
     )
     expect(
-        "frame-ancestors 'none'" in policy or response.headers.get("x-frame-options") == "DENY",
+        framing,
         "Another site may show the page in a frame and catch the click on Approve.",
-        f"{PASS_ON} It must keep Content-Security-Policy and X-Frame-Options.",
+        pass_on("the headers Content-Security-Policy and X-Frame-Options"),
     )
-    stored = response.headers.get("cache-control", "")
-    expect("no-store" in stored, "The page may be kept by caches.", PASS_ON)
+    expect("no-store" in caching, "Caches may keep the page.", pass_on("Cache-Control"))
     visit.app = app
-    return f"one form, password, approve and deny; back to {urlsplit(app.callback).hostname}"
+    return f"password, approve, deny; to {urlsplit(app.callback).hostname}"
 
 
 @check("stranger.redirect", "Nobody is sent to a foreign site", "stranger.page")
 def _(visit: Visit) -> str:
-    known = approved_app(visit)
-    tries = [App(known.id, FOREIGN)]  # never registered
+    apps = [App(approved_app(visit).id, FOREIGN)]  # which never registered it
     for host in ("stranger.example", "claude.ai.stranger.example", "claude.ai@stranger.example"):
         callback = f"https://{host}/callback"
-        tries += [
-            App(client_id, callback) for client_id in [registered(visit, callback)] if client_id
-        ]
-    for app in tries:
+        apps.append(App(registered(visit, callback), callback))
+    for app in apps:
         for question in (app.question(), app.question(response_type="token")):
             response = visit.send("GET", "/authorize", params=question)
             expect(
-                not 300 <= response.status_code < 400,
+                not response.is_redirect,
                 f"/authorize sends browsers on to {response.headers.get('location')}.",
                 RENEW,
             )
             expect(
-                response.status_code >= 400,
-                f"/authorize offers to send a code to {app.callback}.",
+                response.is_client_error,
+                f"/authorize may send a code to {app.callback} ({shape(response)}).",
                 "Name only your clients' domains in MCP_ALLOWED_REDIRECT_DOMAINS, then restart.",
             )
-    return f"{len(tries)} foreign addresses, each refused by a page"
+    return f"{len(apps)} addresses, each refused by a page"
 
 
-@check("stranger.pkce", "No sign-in without PKCE", "stranger.page")
+@check("stranger.pkce", "There is no sign-in without PKCE", "stranger.page")
 def _(visit: Visit) -> str:
     app = approved_app(visit)
     weak = {
         "no challenge": app.question(code_challenge=None, code_challenge_method=None),
-        "method plain": app.question(code_challenge_method="plain"),
+        "the method plain": app.question(code_challenge_method="plain"),
         "a challenge of one character": app.question(code_challenge="x"),
     }
     for what, question in weak.items():
         response = visit.send("GET", "/authorize", params=question)
         accepted = Page(response).asks or "code" in sent_back(response)
         expect(not accepted, f"/authorize accepts a request with {what}.", RENEW)
-    return f"refused: {', '.join(weak)}"
+    return "refused: none, plain, too short"
 
 
 @check("stranger.bearer", "A made-up token opens nothing")
 def _(visit: Visit) -> str:
-    message = {"id": 1, "method": "tools/list", "params": {}}
     for token in (secrets.token_urlsafe(32), "null"):
-        response = visit.post_mcp(token, message)
+        response = visit.post_mcp(token, {"id": 1, "method": "tools/list", "params": {}})
         expect(
             response.status_code == 401,
             f"POST /mcp with a made-up token is answered with {shape(response)}, not 401.",
-            LETS_IN if response.status_code == 200 else PASS_ON,
+            LETS_IN if response.is_success else pass_on("the header Authorization"),
         )
     return "401"
 
@@ -872,56 +866,53 @@ def _(visit: Visit) -> str:
         response = visit.send("GET", SERVER_METADATA, headers={"Host": "stranger.example"})
     except Failed:
         return "the connection is closed"
-    ours = isinstance(json_in(response), dict) and "issuer" in json_in(response)
+    document = json_in(response)  # another site behind the same proxy may well answer
     expect(
-        not (response.is_success and ours),
+        not (response.is_success and isinstance(document, dict) and "issuer" in document),
         "A request for the host stranger.example is answered as if it were its own.",
-        "Let the proxy pass on the Host header as it came: do not set it to a fixed name.",
+        "Let the proxy pass the Host header on as it came, not set to a fixed name.",
     )
-    return f"{shape(response)} for the host stranger.example"
+    return shape(response)
 
 
-@check("stranger.origin", "Foreign pages cannot use the MCP endpoint")
+@check("stranger.origin", "A foreign page gets nothing")
 def _(visit: Visit) -> str:
     response = visit.send("POST", "/mcp", headers={"Origin": "https://stranger.example"})
     expect(
         response.status_code == 403,
-        f"POST /mcp from the page of a stranger is answered with {shape(response)}, not 403.",
-        "Let the proxy pass on the Origin header as it came.",
+        f"POST /mcp from a page of a stranger is answered with {shape(response)}, not 403.",
+        "Let the proxy pass the Origin header on as it came.",
     )
-    return "403 for the origin https://stranger.example"
+    return "403"
 
 
-def registered(visit: Visit, callback: str) -> str | None:
-    """Returns the id of a new client, None when the server refuses its redirect URI."""
+def registered(visit: Visit, callback: str) -> str:
+    """Returns the id of a new client, a made-up one when the server refuses its redirect URI."""
     answer = json_in(visit.register(callback))
     client_id = answer.get("client_id") if isinstance(answer, dict) else None
-    return client_id if isinstance(client_id, str) else None
+    return client_id if isinstance(client_id, str) else "refused"
 
 
 def refuse_code(response: httpx2.Response, what: str) -> None:
-    expect(
-        "code" not in sent_back(response),
-        f"Without the owner, {what} is answered with a code.",
-        LETS_IN,
-    )
+    given = "code" in sent_back(response)
+    expect(not given, f"{what} is answered with a code, without the owner.", LETS_IN)
 
 
 def allowed_app(visit: Visit) -> tuple[App, httpx2.Response]:
     """Returns a client that the owner may approve, and the page that asks for it.
 
     Raises:
-        Failed: The server lets no known client return to itself.
+        Failed: None of the known clients may return to itself.
     """
-    own = setting("MCP_ALLOWED_REDIRECT_DOMAINS").split(",")
-    domains = [domain.strip() for domain in own if "." in domain and "/" not in domain]
-    for callback in (*CALLBACKS, *(f"https://{domain}/callback" for domain in domains)):
-        app = App(registered(visit, callback) or "unknown", callback)
-        response = visit.send("GET", "/authorize", visit.new_client(BROWSER), params=app.question())
+    domains = [domain.strip() for domain in setting("MCP_ALLOWED_REDIRECT_DOMAINS").split(",")]
+    own = [f"https://{domain}/callback" for domain in domains if "." in domain]
+    for callback in (*CALLBACKS, *own):
+        app, browser = App(registered(visit, callback), callback), visit.new_client(BROWSER)
+        response = visit.send("GET", "/authorize", browser, params=app.question())
         if Page(response).forms:
             return app, response
     raise Failed(
-        f"/authorize shows no page for any known client; the last answer was {shape(response)}.",
+        f"/authorize shows no page to any known client; its last answer was {shape(response)}.",
         "Name your clients' domains in MCP_ALLOWED_REDIRECT_DOMAINS, for example"
         " claude.ai,claude.com,localhost, then restart.",
     )
@@ -935,8 +926,8 @@ def approved_app(visit: Visit) -> App:
 def submit(visit: Visit, browser: httpx2.Client, page: Page, **fields: str) -> httpx2.Response:
     """Sends the form of a page, as a browser does."""
     where = urljoin(f"{visit.url}/authorize", page.forms[0].get("action") or "/authorize")
-    if not where.startswith(f"{visit.url}/"):
-        raise Failed(f"The form leads to {where}, away from the server.", PASS_ON)
+    ours = where.startswith(f"{visit.url}/")
+    expect(ours, f"The form leads to {where}, away from the server.", RENEW)
     headers = {"Origin": visit.url, "Sec-Fetch-Site": "same-origin"}
     return visit.send("POST", where, browser, data={**page.hidden, **fields}, headers=headers)
 
@@ -952,7 +943,7 @@ def _(visit: Visit) -> str:
     page = Page(visit.send("GET", "/authorize", browser, params=app.question()))
     wrong = submit(visit, browser, page, password=secrets.token_urlsafe(12), decision="approve")
     refuse_waiting(wrong)
-    refuse_code(wrong, "a wrong password")
+    refuse_code(wrong, "A wrong password")
     again = Page(wrong)
     page = again if again.asks else page
     right = submit(visit, browser, page, password=visit.password, decision="approve")
@@ -962,17 +953,15 @@ def _(visit: Visit) -> str:
         f"The server does not take this password ({shape(right)}).",
         f"Give the owner's password; `uv run {command()} password` sets a new one.",
     )
-    visit.code = code_in(visit, right)
-    visit.browser = browser
-    return "a wrong password is refused; the right one gives code, state and iss"
+    visit.code, visit.browser = code_in(visit, right), browser
+    return "code, state and iss; no wrong password"
 
 
 @check("owner.token", "The code becomes a token", "owner.sign_in")
 def _(visit: Visit) -> str:
     response = visit.redeem(approved_app(visit), visit.code)
-    answer = token_answer(response)
-    stored = response.headers.get("cache-control", "")
-    expect("no-store" in stored, "The token answer may be kept by caches.", PASS_ON)
+    answer, caching = token_answer(response), response.headers.get("cache-control", "")
+    expect("no-store" in caching, "Caches may keep the token.", pass_on("Cache-Control"))
     return f"a {answer['token_type']} token for {answer['expires_in'] / 86400:.3g} days"
 
 
@@ -981,15 +970,12 @@ def _(visit: Visit) -> str:
     if time.monotonic() - visit.granted[0].at > REPLAY_GRACE_SECONDS:
         raise Skipped("the server answers too slowly: a late replay would end the connection")
     response = visit.redeem(approved_app(visit), visit.code)
-    answer = json_in(response)
     expect(
-        response.status_code == 400
-        and isinstance(answer, dict)
-        and answer.get("error") == "invalid_grant",
-        f"The same code was answered a second time with {shape(response)}, not invalid_grant.",
+        is_refusal(response, "invalid_grant"),
+        f"The same code is answered a second time with {shape(response)}, not invalid_grant.",
         RENEW,
     )
-    return "400 invalid_grant the second time"
+    return "invalid_grant the second time"
 
 
 @check("owner.verifier", "A stolen code is worthless", "owner.token")
@@ -998,26 +984,21 @@ def _(visit: Visit) -> str:
     app = App(approved_app(visit).id, approved_app(visit).callback)
     page = Page(visit.send("GET", "/authorize", visit.browser, params=app.question()))
     expect(page.asks, "A second request for approval shows no page.", RENEW)
-    password = {"password": visit.password or ""} if page.passwords else {}
-    answer = submit(visit, visit.browser, page, decision="approve", **password)
-    code = code_in(visit, answer)
-    for verifier, what in ((secrets.token_urlsafe(48), "a wrong"), (app.verifier, "the right")):
-        response = visit.redeem(app, code, verifier)
+    proof = {"password": visit.password or ""} if page.passwords else {}
+    code = code_in(visit, submit(visit, visit.browser, page, decision="approve", **proof))
+    for verifier, what in ((secrets.token_urlsafe(48), "that"), (app.verifier, "the right")):
         expect(
-            400 <= response.status_code < 500,
+            is_refusal(visit.redeem(app, code, verifier), "invalid_grant"),
             f"A code that was tried with a wrong verifier is redeemed with {what} one.",
             RENEW,
         )
-    return "a wrong verifier gets nothing and burns the code"
+    return "burned by a wrong verifier"
 
 
 def refuse_waiting(response: httpx2.Response) -> None:
     wait = response.headers.get("retry-after", "a few")
-    expect(
-        response.status_code != 429,
-        "Too many wrong passwords were tried, so every sign-in has to wait.",
-        f"Wait {wait} s, then start again.",
-    )
+    cause = "Too many wrong passwords were tried, so every sign-in has to wait."
+    expect(response.status_code != 429, cause, f"Wait {wait} s, then start again.")
 
 
 def code_in(visit: Visit, response: httpx2.Response) -> str:
@@ -1027,18 +1008,24 @@ def code_in(visit: Visit, response: httpx2.Response) -> str:
         Failed: The redirect is not what clients take (RFC 6749 §4.1.2, RFC 9207).
     """
     app, answer = approved_app(visit), sent_back(response)
+    where, iss = response.headers.get("location", ""), answer.get("iss")
     expect(
         response.status_code == 303,
-        f"Approve was answered with {shape(response)}; clients need 303.",
-        PASS_ON,
+        f"Approve is answered with {shape(response)}, where clients need 303.",
+        pass_on("redirects"),
     )
-    where = response.headers.get("location", "")
     expect(where.startswith(f"{app.callback}?"), f"Approve leads to {where}.", RENEW)
-    expect(answer.get("code"), "Approve was answered without a code.", RENEW)
-    expect(answer.get("state") == "verify", "Approve was answered without our state.", RENEW)
-    iss = answer.get("iss")
+    expect(answer.get("code"), "Approve sends no code.", RENEW)
+    expect(answer.get("state") == "verify", "Approve does not send our state back.", RENEW)
     expect(iss == visit.url, f"iss is {iss}, not {visit.url}, which Claude Code refuses.", RENEW)
     return answer["code"]
+
+
+def is_refusal(response: httpx2.Response, code: str) -> bool:
+    """Tells whether an answer is an OAuth error (RFC 6749 §5.2)."""
+    answer = json_in(response)
+    told = answer.get("error") if isinstance(answer, dict) else None
+    return response.status_code == 400 and told == code
 
 
 def token_answer(response: httpx2.Response) -> dict[str, Any]:
@@ -1050,21 +1037,17 @@ def token_answer(response: httpx2.Response) -> dict[str, Any]:
     answer = json_in(response)
     expect(
         response.status_code == 200 and isinstance(answer, dict),
-        f"POST /token was answered with {shape(response)}.",
-        f"{PASS_ON} If the answer is the server's own, look at its log.",
+        f"POST /token is answered with {shape(response)}.",
+        LOG,
     )
     whole: dict[str, Any] = answer
-    for name, kind in (
-        ("access_token", str),
-        ("refresh_token", str),
-        ("token_type", str),
-        ("scope", str),
-        ("expires_in", int),
-    ):
-        expect(isinstance(whole.get(name), kind), f"The token answer lacks {name}.", RENEW)
-    kind, life = whole["token_type"], whole["expires_in"]
+    for name in ("access_token", "refresh_token", "token_type", "scope"):
+        expect(isinstance(whole.get(name), str), f"The token answer lacks {name}.", RENEW)
+    kind, life = whole["token_type"], whole.get("expires_in")
     expect(kind.lower() == "bearer", f"token_type is {kind}.", RENEW)
-    expect(life > 0, f"expires_in is {life}.", "Set MCP_ACCESS_TOKEN_EXPIRY_SECONDS, or remove it.")
+    expect(
+        isinstance(life, int) and life > 0, f"expires_in is {life}, no number of seconds.", RENEW
+    )
     return whole
 
 
@@ -1077,50 +1060,47 @@ def _(visit: Visit) -> str:
     params = {"protocolVersion": HANDSHAKE, "capabilities": {}, "clientInfo": client}
     result = visit.call("initialize", params)
     version = result.get("protocolVersion")
-    expect(version == HANDSHAKE, f"It chose the revision {version}.", "Run `uv sync --upgrade`.")
-    visit.instructions = str(result.get("instructions") or "")
+    expect(version == HANDSHAKE, f"It chose the revision {version}.", UPGRADE)
+    visit.instructions = str(result.get("instructions") or "").strip()
     expect(
-        visit.instructions.strip(),
-        "Assistants are not told when to use the tools: there are no instructions.",
+        visit.instructions,
+        "There are no instructions, so assistants are not told when to use the tools.",
         "Write instructions.md in your package below src, then restart the server.",
     )
     return f"instructions of {len(visit.instructions)} characters"
 
 
-@check("protocol.notification", "Notifications are taken", "protocol.initialize")
+@check("protocol.notification", "It takes notifications", "protocol.initialize")
 def _(visit: Visit) -> str:
     message = {"method": "notifications/initialized"}
     response = visit.post_mcp(visit.granted[-1].access, message, mcp_protocol_version=HANDSHAKE)
     expect(
         response.status_code == 202 and not response.content,
-        f"A notification was answered with {shape(response)}, not with 202 and nothing else.",
-        PASS_ON,
+        f"A notification is answered with {shape(response)}, not with 202 and nothing else.",
+        pass_on("empty answers"),
     )
     return "202 with an empty body"
 
 
 @check("protocol.discover", f"It speaks MCP {STATELESS}", "owner.token")
 def _(visit: Visit) -> str:
+    named = "io.modelcontextprotocol/"
     meta = {
-        "io.modelcontextprotocol/protocolVersion": STATELESS,
-        "io.modelcontextprotocol/clientInfo": {"name": NAME, "version": "1"},
-        "io.modelcontextprotocol/clientCapabilities": {},
+        f"{named}protocolVersion": STATELESS,
+        f"{named}clientInfo": {"name": NAME, "version": "1"},
+        f"{named}clientCapabilities": {},
     }
-    method = "server/discover"
-    result = visit.call(method, {"_meta": meta}, mcp_protocol_version=STATELESS, mcp_method=method)
-    versions = result.get("supportedVersions")
-    expect(
-        isinstance(versions, list) and STATELESS in versions,
-        f"supportedVersions is {versions}, without {STATELESS}.",
-        "Run `uv sync --upgrade`, then restart the server.",
-    )
-    return f"supports {', '.join(map(str, result['supportedVersions']))}"
+    headers = {"mcp_protocol_version": STATELESS, "mcp_method": "server/discover"}
+    versions = visit.call("server/discover", {"_meta": meta}, **headers).get("supportedVersions")
+    known = isinstance(versions, list) and STATELESS in versions
+    expect(known, f"supportedVersions is {versions}, without {STATELESS}.", UPGRADE)
+    return "server/discover"
 
 
 # ---- Tools ---------------------------------------------------------------------------------------
 
 
-@check("tools.list", "It has tools, each described", "owner.token")
+@check("tools.list", "It has tools, each described", "protocol.initialize")
 def _(visit: Visit) -> str:
     found: list[dict[str, Any]] = []
     cursor: dict[str, Any] = {}
@@ -1141,17 +1121,17 @@ def _(visit: Visit) -> str:
         "Give each function a docstring that says when to use it, then restart the server.",
     )
     visit.tools = found
-    return ", ".join(tool["name"] for tool in found)
+    return f"{len(found)}: {', '.join(tool['name'] for tool in found)}"
 
 
-@check("tools.prefix", "Tools have names of their own", "tools.list", "protocol.initialize")
+@check("tools.prefix", "Tools have names of their own", "tools.list")
 def _(visit: Visit) -> str:
     names = [tool["name"] for tool in visit.tools]
-    prefixes = sorted({name.partition("_")[0] for name in names if "_" in name})
-    bare = [name for name in names if "_" not in name]
-    by_server = "Define tools in the folder tools, where each gets the prefix, not in extend.py."
-    expect(not bare, f"Without a prefix: {', '.join(bare)}.", by_server)
-    expect(len(prefixes) == 1, f"There are several prefixes: {', '.join(prefixes)}.", by_server)
+    bare = [name for name in names if not re.fullmatch("[^_]+_.+", name)]
+    prefixes = sorted({name.partition("_")[0] for name in names})
+    move = "Define it in the folder tools, where each name gets the prefix, not in extend.py."
+    expect(not bare, f"Without a prefix: {', '.join(bare)}.", move)
+    expect(len(prefixes) == 1, f"There are several prefixes: {', '.join(prefixes)}.", move)
     prefix = prefixes[0]
     expect(
         prefix not in BUILT_IN,
@@ -1160,7 +1140,7 @@ def _(visit: Visit) -> str:
     )
     expect(
         f"{prefix}_" in visit.instructions,
-        f"The instructions do not name {prefix}_.",
+        f"The instructions do not name {prefix}_, so assistants may prefer their own features.",
         "Write {prefix}_ into instructions.md, where it is filled in, then restart the server.",
     )
     return f"all begin with {prefix}_"
@@ -1168,15 +1148,15 @@ def _(visit: Visit) -> str:
 
 @check("tools.call", "A tool can be called", "tools.list")
 def _(visit: Visit) -> str:
-    tool, arguments = harmless(visit.tools)
-    result = visit.call("tools/call", {"name": tool, "arguments": arguments})
+    name, arguments = harmless(visit.tools)
+    result = visit.call("tools/call", {"name": name, "arguments": arguments})
     if not result.get("isError"):
-        return f"{tool} answers"
-    told = " ".join(str(part.get("text", "")) for part in result.get("content", []))
+        return f"{name} answers"
+    told = " ".join(str(part.get("text", "")) for part in result.get("content", [])).rstrip(".")
     if arguments:
-        raise Skipped(f"{tool} refuses made-up arguments: {plain(told)}")
+        raise Skipped(f"{name} refuses made-up arguments: {told}")
     raise Failed(
-        f"{tool} answers with an error: {told}",
+        f"{name} answers with an error: {told}.",
         "Look at the server's log for the exception; for `connection already closed` open a"
         " database connection in each call.",
     )
@@ -1188,17 +1168,16 @@ def harmless(tools: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
     Raises:
         Skipped: There is none whose arguments can be made up.
     """
-    choices: list[tuple[int, str, dict[str, Any]]] = []
+    choices: list[tuple[str, dict[str, Any]]] = []
     for tool in tools:
         schema = tool.get("inputSchema") or {}
-        needed = schema.get("required") or []
-        made = {name: made_up(schema.get("properties", {}).get(name, {})) for name in needed}
-        if (tool.get("annotations") or {}).get("readOnlyHint") and None not in made.values():
-            choices.append((len(made), tool["name"], made))
+        known = schema.get("properties") or {}
+        arguments = {name: made_up(known.get(name, {})) for name in schema.get("required") or []}
+        if (tool.get("annotations") or {}).get("readOnlyHint") and None not in arguments.values():
+            choices.append((tool["name"], arguments))
     if not choices:
-        raise Skipped("no tool is annotated as reading only and can be called without arguments")
-    _, name, arguments = min(choices, key=lambda choice: choice[0])
-    return name, arguments
+        raise Skipped("no tool is annotated as only reading and works with made-up arguments")
+    return min(choices, key=lambda choice: len(choice[1]))
 
 
 def made_up(schema: dict[str, Any]) -> Any:
@@ -1222,35 +1201,29 @@ def made_up(schema: dict[str, Any]) -> Any:
 def _(visit: Visit) -> str:
     old = visit.granted[0]
     first, second = (token_answer(visit.refresh(old)) for _ in range(2))
-    new = [first["access_token"], first["refresh_token"]]
+    new = first["access_token"], first["refresh_token"]
+    changed = not {old.access, old.refresh} & set(new)
+    expect(changed, "A refresh gives the tokens back that it should replace.", RENEW)
     expect(
-        not {old.access, old.refresh} & set(new),
-        "A refresh gives back the tokens that it should replace.",
-        RENEW,
-    )
-    expect(
-        [second["access_token"], second["refresh_token"]] == new,
-        "The same refresh, repeated at once, is answered with other tokens: clients lose one.",
-        f"{PASS_ON} Run one server on one state folder. {RENEW}",
+        (second["access_token"], second["refresh_token"]) == new,
+        "A refresh that is repeated at once gives other tokens, so that clients lose one.",
+        "Run only one server on one state folder, and renew it: `uvx copier update --defaults`.",
     )
     expect(visit.opens(new[0]), "The refreshed access token opens nothing.", RENEW)
     expect(visit.opens(old.access), "A refresh ends the access token before it.", RENEW)
-    return "new tokens, the same when asked again; the old access token lives on"
+    return "the same new tokens when repeated"
 
 
 @check("grant.revoke", "A connection can be ended", "owner.token")
 def _(visit: Visit) -> str:
-    first, tokens = visit.granted[0], visit.granted[-1]
-    response = visit.form("/revoke", token=tokens.refresh, client_id=tokens.app.id)
-    expect(
-        response.status_code == 200,
-        f"POST /revoke was answered with {shape(response)}.",
-        f"{PASS_ON} If the answer is the server's own, look at its log.",
-    )
-    for access in (first.access, tokens.access):
-        expect(not visit.opens(access), "An access token still opens the server.", RENEW)
-    again = visit.refresh(tokens)
-    expect(again.status_code != 200, "The refresh token still gives new tokens.", RENEW)
+    first, last = visit.granted[0], visit.granted[-1]
+    end_session(visit, last.access)
+    response = visit.form("/revoke", token=last.refresh, client_id=last.app.id)
+    expect(response.is_success, f"POST /revoke is answered with {shape(response)}.", LOG)
+    for access in (first.access, last.access):
+        expect(not visit.opens(access), "A revoked access token still opens the server.", RENEW)
+    again = visit.refresh(last)
+    expect(not again.is_success, "A revoked refresh token still gives new tokens.", RENEW)
     return "neither token opens anything"
 
 
@@ -1259,12 +1232,22 @@ def leave_nothing_behind(visit: Visit) -> bool:
     gone = True
     for tokens in visit.granted:
         try:
+            end_session(visit, tokens.access)
             token = tokens.refresh or tokens.access
             visit.form("/revoke", token=token, client_id=tokens.app.id)
             gone = not visit.opens(tokens.access) and gone
         except Failed:
             gone = False
     return gone
+
+
+def end_session(visit: Visit, access: str) -> None:
+    """Ends the session of a server that keeps sessions."""
+    headers = {"Authorization": f"Bearer {access}", "mcp-session-id": visit.session}
+    if visit.session:
+        with suppress(Failed):
+            visit.begin("DELETE", "/mcp", headers=headers)
+        visit.session = ""
 
 
 # ---- Running -------------------------------------------------------------------------------------
@@ -1284,8 +1267,8 @@ def run(visit: Visit, only: Iterable[str], say: Callable[[str], None]) -> list[R
         with uninterrupted():
             if not leave_nothing_behind(visit):
                 print(
-                    f"A connection called {NAME} may be left; `uv run {command()} password"
-                    " --revoke-all` ends every connection.",
+                    f"A connection called {NAME} may be left: see `uv run {command()} connections`,"
+                    " and end it with `connections revoke ID`.",
                     file=sys.stderr,
                 )
     return [r for r in results.values() if r.check.id in asked or r.status == "fail"]
@@ -1302,13 +1285,13 @@ def outcome(item: Check, visit: Visit, before: dict[str, Result]) -> Result:
     try:
         return Result(item, "pass", plain(item.run(visit)))
     except Skipped as reason:
-        return Result(item, "skip", str(reason))
+        return Result(item, "skip", plain(str(reason)))
     except Failed as failure:
         visit.reached = not isinstance(failure, Unreachable)
         return Result(item, "fail", failure.cause, failure.cure)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         cause = plain(f"The answer has another form than clients expect ({error!r}).")
-        return Result(item, "fail", cause, PASS_ON)
+        return Result(item, "fail", cause, LOG)
 
 
 def with_needs(ids: Iterable[str]) -> set[str]:
@@ -1340,20 +1323,13 @@ def passed(results: list[Result]) -> bool:
 
 def print_report(console: Console, url: str, results: list[Result], seconds: float) -> None:
     marks = marks_for(console.encoding)
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(max_width=34)
-    table.add_column(overflow="fold")
-    area = ""
-    for result in results:
-        if result.check.area != area:
-            area = result.check.area
-            table.add_row("", Text(AREAS[area], style="bold"))
-        mark = Text(f"{marks[result.status]} {result.status}", style=STYLES[result.status])
-        detail = f"see {result.check.id} below" if result.status == "fail" else result.detail
-        table.add_row(mark, Text(result.check.title), Text(detail, style="dim"))
     console.print(Text(f"{url}/mcp", style="bold"))
-    console.print(table)
+    for area, title in AREAS.items():
+        inside = [result for result in results if result.check.area == area]
+        if inside:
+            console.print()
+            console.print(Text(title, style="bold"))
+            console.print(table_of(inside, marks))
     for result in results:
         if result.status == "fail":
             console.print()
@@ -1364,13 +1340,25 @@ def print_report(console: Console, url: str, results: list[Result], seconds: flo
     console.print(Text(closing_line(results, seconds), style="bold"))
 
 
+def table_of(results: list[Result], marks: dict[str, str]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(width=34)
+    table.add_column(overflow="fold")
+    for result in results:
+        mark = Text(f"{marks[result.status]} {result.status}", style=STYLES[result.status])
+        detail = f"{result.check.id}, below" if result.status == "fail" else result.detail
+        table.add_row(mark, Text(result.check.title), Text(detail, style="dim"))
+    return table
+
+
 def closing_line(results: list[Result], seconds: float) -> str:
     count = {status: sum(r.status == status for r in results) for status in STYLES}
     told = f"{count['pass']} passed, {count['fail']} failed, {count['skip']} skipped"
     if count["fail"]:
         return f"Something is broken: {told}, in {seconds:.1f} s."
     if count["skip"]:
-        return f"Nothing is broken as far as was looked: {told}, in {seconds:.1f} s."
+        return f"No fault was seen: {told}, in {seconds:.1f} s."
     return f"It works, and strangers stay out: {told}, in {seconds:.1f} s."
 
 

@@ -1,7 +1,8 @@
-"""A server of this project, with a state of its own, so that no test touches yours."""
+"""This project's server in this process, on a folder of its own: no test touches your settings."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +14,14 @@ from personal_server import app, settings
 
 @pytest.fixture
 def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[settings.Settings]:
+    """The settings as they are without .env and without MCP_ variables."""
+    for name in [name for name in os.environ if name.startswith(settings.PREFIX)]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(settings, "project_root", lambda: tmp_path)
+    monkeypatch.setenv("MCP_PUBLIC_URL", "http://localhost:8050")
+    monkeypatch.setenv("MCP_PASSWORD", "only for these tests")
     monkeypatch.setenv("MCP_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("MCP_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("MCP_PASSWORD", "only for these tests")
     settings.data_dir.cache_clear()
     yield settings.load()
     settings.data_dir.cache_clear()
@@ -23,6 +29,7 @@ def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[settings
 
 @pytest.fixture
 def client(loaded: settings.Settings) -> Iterator[TestClient]:
+    """Somebody who comes to the server; redirects are not followed."""
     server = app.build(loaded)
     http_app = server.http_app(path="/mcp", stateless_http=True, json_response=True)
     with TestClient(http_app, base_url=loaded.public_url, follow_redirects=False) as client:

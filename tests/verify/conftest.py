@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.generate.project import ROOT, copy, snapshot
+from tests.support.process import Running
+from tests.verify.house import PASSWORD, House, Report, without_settings
+from tests.verify.proxy import Fault, Proxy
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the default answers."""
+    project = tmp_path_factory.mktemp("rendered") / "my-server"
+    copy(snapshot(tmp_path_factory.mktemp("template")), project)
+    return project
+
+
+@pytest.fixture(scope="module")
+def whole_house(rendered: Path) -> Iterator[House]:
+    proxy = Proxy()
+    server = Running(rendered, MCP_PUBLIC_URL=proxy.url, MCP_PASSWORD=PASSWORD)
+    proxy.port_behind = server.port
+    yield House(rendered, server, proxy)
+    server.kill()
+    proxy.stop()
+
+
+@pytest.fixture
+def house(whole_house: House) -> House:
+    """The server, with nothing broken."""
+    whole_house.proxy.fault = Fault()
+    return whole_house
+
+
+@pytest.fixture
+def verify(rendered: Path) -> Callable[..., Report]:
+    """Runs verify.py in the project's folder, as a program."""
+
+    def run(*arguments: str, python: tuple[str, ...] = (), **settings: str) -> Report:
+        done = subprocess.run(
+            [sys.executable, *python, "verify.py", *arguments],
+            cwd=rendered,
+            env=without_settings(**settings),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=60,
+        )
+        return Report(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def script() -> ModuleType:
+    """verify.py as a module."""
+    spec = importlib.util.spec_from_file_location("verify_script", ROOT / "template/verify.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def verify_here(
+    script: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Report]:
+    """Runs verify.py in this process, which is faster."""
+    for name in [name for name in os.environ if name.startswith("MCP_")]:
+        monkeypatch.delenv(name)
+
+    def run(*arguments: str, **settings: str) -> Report:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        code = script.main(list(arguments))
+        out, err = capsys.readouterr()
+        return Report(code, out, err)
+
+    return run

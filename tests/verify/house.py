@@ -1,0 +1,77 @@
+"""A real server that can be broken, and what verify.py says about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.process import Running
+from tests.verify.faults import Broken, Site
+from tests.verify.proxy import Proxy
+
+PASSWORD = "a password of some length"
+
+
+@dataclass
+class House:
+    """A real server as a process, reached by the proxy that breaks it."""
+
+    project: Path
+    server: Running
+    proxy: Proxy
+
+    @property
+    def url(self) -> str:
+        return self.proxy.url
+
+    @property
+    def connections(self) -> set[str]:
+        """The ids of the live connections, as the state file has them."""
+        state = json.loads((self.project / ".oauth-state" / "oauth_tokens.json").read_text())
+        return {key for key in state["rows"].get("grants", {}) if key != "epoch"}
+
+
+@dataclass
+class Report:
+    """What a run of verify.py came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads(self.out)
+        return value
+
+    @property
+    def checks(self) -> dict[str, dict[str, str]]:
+        return {check["id"]: check for check in self.json["checks"]}
+
+    def with_status(self, status: str) -> list[str]:
+        return [name for name, check in self.checks.items() if check["status"] == status]
+
+
+def without_settings(**settings: str) -> dict[str, str]:
+    """Returns the environment without the settings of a server, with the given ones."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MCP_")}
+    return {**kept, "COLUMNS": "80", "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8", **settings}
+
+
+def assert_only_fails(broken: Broken, house: House, verify: Callable[..., Report]) -> None:
+    """Breaks the server, and asserts that one check says so: cause and cure, a sentence each."""
+    house.proxy.fault = broken.make(Site(house.url, PASSWORD))
+
+    report = verify(house.url, "--json", MCP_PASSWORD=PASSWORD)
+
+    assert report.with_status("fail") == [broken.check], report.out
+    assert report.code == 1
+    assert report.json["ok"] is False
+    for sentence in (report.checks[broken.check]["detail"], report.checks[broken.check]["cure"]):
+        assert sentence.endswith(".")
+        assert not re.search(r"[.!?] [A-Z]", sentence), sentence
