@@ -258,7 +258,8 @@ def test_a_token_for_another_public_url_opens_nothing_until_that_url_is_back(
     site.restart(base_url=URL)
 
     assert moved.status_code == 401
-    assert f"changed from {URL} to https://other.example.com. 1 connections" in caplog.text
+    assert f"changed from {URL} to https://other.example.com." in caplog.text
+    assert f"Connections made for {URL}: 1." in caplog.text
     assert app.refresh(tokens["refresh_token"]).status_code == 200
 
 

@@ -264,7 +264,7 @@ class Service:
             audit.record(
                 Event.URL_CHANGED,
                 f"The public URL changed from {there} to {here}."
-                f" {others.count(there)} connections were made for {there}: remove and add"
+                f" Connections made for {there}: {others.count(there)}. Remove and add"
                 f" {self._plan.identity.resource} in each client."
                 f" Setting {there} again brings them back.",
             )

@@ -23,6 +23,7 @@ from personal_server.watch import ListedNeverCalled
 
 logger = logging.getLogger("personal_server")
 
+BACKLOG = 2048  # connections that wait while the server starts
 STOP_SECONDS = 5  # how long open requests may finish after the signal to stop
 
 
@@ -70,7 +71,7 @@ def run(settings: Settings) -> None:
     logs.configure(settings.log_format)
     fastmcp.settings.check_for_updates = "off"
     server = build(settings)
-    listener = _listen(settings.host, settings.port)
+    listener = listen(settings.host, settings.port)
     _say_where(settings)
     server.run(
         transport="streamable-http",
@@ -93,15 +94,26 @@ def run(settings: Settings) -> None:
     )
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """Takes the port.
+
+    Raises:
+        StartRefused: It is taken or not ours to take.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio sends small answers without delay only where the protocol is said to be TCP.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
     except OSError as error:
+        listener.close()
         raise StartRefused(
             f"Port {port} on {host} cannot be used ({error.strerror}): stop what uses it, or set"
             " MCP_PORT to another port."
         ) from error
+    return listener
 
 
 def _say_where(settings: Settings) -> None:
