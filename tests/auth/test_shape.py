@@ -20,6 +20,7 @@ FREE_OF_FRAMEWORKS = {
     "identity",
     "limits",
     "owner",
+    "records",
     "redirects",
     "scopes",
     "sealing",

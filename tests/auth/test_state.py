@@ -21,8 +21,9 @@ from personal_auth.control import ControlStore
 from personal_auth.errors import StartRefused, StoreUnavailable
 from personal_auth.grants import Tokens
 from personal_auth.owner import is_hash
+from personal_auth.records import Records
 from personal_auth.statedir import StateDir
-from personal_auth.store import Put, Records, SnapshotStore
+from personal_auth.store import Put, SnapshotStore
 from tests.support.site import PASSWORD, App, Clock, Site, approve, connect
 from tests.support.site import ticket as ticket_of
 

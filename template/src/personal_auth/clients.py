@@ -17,9 +17,10 @@ from typing import Any
 
 from personal_auth.errors import InvalidClient, InvalidClientMetadata, InvalidRedirectUri
 from personal_auth.limits import Limits
+from personal_auth.records import Records
 from personal_auth.redirects import read
 from personal_auth.sealing import BrokenSeal, Sealer, digest, from_text, same, to_text
-from personal_auth.store import Put, Record, Records
+from personal_auth.store import Put, Record
 
 AUTH_METHODS = ("none", "client_secret_post", "client_secret_basic")
 SEALED = "c1."

@@ -26,9 +26,10 @@ from personal_auth.clients import Client
 from personal_auth.errors import InvalidGrant, InvalidTarget, InvalidToken, TicketRefused
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
+from personal_auth.records import Records
 from personal_auth.scopes import narrowed
 from personal_auth.sealing import Sealer, digest, same, to_text
-from personal_auth.store import Put, Record, Records
+from personal_auth.store import Put, Record
 
 ACCESS = "pat_"
 REFRESH = "prt_"

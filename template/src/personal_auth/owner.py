@@ -23,8 +23,9 @@ from personal_auth import audit
 from personal_auth.audit import Event
 from personal_auth.errors import TooManyAttempts, WrongPassword
 from personal_auth.limits import Limits
+from personal_auth.records import Records
 from personal_auth.sealing import Sealer, digest, same, to_text
-from personal_auth.store import Put, Record, Records
+from personal_auth.store import Put, Record
 from personal_auth.throttle import Throttle
 
 T = TypeVar("T")

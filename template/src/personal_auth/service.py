@@ -26,9 +26,10 @@ from personal_auth.grants import Grants
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
 from personal_auth.owner import Owner, generate_password, hash_password
+from personal_auth.records import Records
 from personal_auth.sealing import Sealer
 from personal_auth.statedir import StateDir
-from personal_auth.store import KeyValue, Put, Record, Records, SnapshotStore
+from personal_auth.store import KeyValue, Put, Record, SnapshotStore
 
 LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS = 20, 0.05
 SETTLE_SECONDS = 1.0  # how long replicas that start at once wait before they read back

@@ -1,4 +1,4 @@
-"""Where state lives: `SnapshotStore` in one file, or any `AsyncKeyValue`; `Records` over either.
+"""Where state lives: `SnapshotStore` in one file, or any `AsyncKeyValue`.
 
 A collection holds small JSON objects by key. Every record carries its own times; a store's time
 to live only tidies up.
@@ -248,82 +248,6 @@ class SnapshotStore:
         row: Record = {"value": value} if expires is None else {"value": value, "expires": expires}
         raw = f"{json.dumps(key)}:{json.dumps(row, separators=(',', ':'))}"
         self._rows.setdefault(collection, {})[key] = Row(value, expires, raw)
-
-
-class Records:
-    """The one way to a store: bounded in time, and every failure is `StoreUnavailable`."""
-
-    def __init__(self, store: KeyValue, call_seconds: float = 5.0) -> None:
-        self._seconds = call_seconds
-        self.use(store)
-
-    def use(self, store: KeyValue) -> None:
-        """Goes to another store from now on."""
-        self.store = store
-        self._snapshot = store if isinstance(store, SnapshotStore) else None
-
-    async def get(self, collection: str, key: str) -> Record | None:
-        """Returns a record, or None."""
-        if self._snapshot is not None:
-            return self._snapshot.peek(collection, key)
-        return await self._bounded(self.store.get(key, collection=collection))
-
-    async def get_together(self, *wanted: tuple[str, str]) -> list[Record | None]:
-        """Returns the records of (collection, key) pairs in one step."""
-        if self._snapshot is not None:
-            return [self._snapshot.peek(collection, key) for collection, key in wanted]
-        return list(await asyncio.gather(*(self.get(*each) for each in wanted)))
-
-    async def put(self, *puts: Put) -> None:
-        """Writes records together; they are durable when this returns."""
-        await asyncio.gather(*(self._bounded(self._put(put)) for put in puts))
-
-    async def put_soon(self, put: Put) -> None:
-        """Writes a record that is there when this returns, and durable a little later."""
-        if self._snapshot is not None:
-            self._snapshot.put_soon(put)
-        else:
-            await self.put(put)
-
-    def put_later(self, put: Put) -> None:
-        """Writes a record without waiting; a failure is logged and forgotten."""
-        if self._snapshot is not None:
-            self._snapshot.put_soon(put)
-        else:
-            in_background(self._bounded(self._put(put)))
-
-    def delete_later(self, collection: str, key: str) -> None:
-        """Deletes a record without waiting; a failure is logged and forgotten."""
-        if self._snapshot is not None:
-            self._snapshot.delete_soon(collection, key)
-        else:
-            in_background(self.delete(collection, key))
-
-    async def delete(self, collection: str, key: str) -> bool:
-        """Deletes a record; True exactly once."""
-        return await self._bounded(self.store.delete(key, collection=collection))
-
-    async def keys(self, collection: str) -> list[str]:
-        """Names the keys of a collection.
-
-        Raises:
-            StoreUnavailable: The store cannot list, or cannot be reached.
-        """
-        if not isinstance(self.store, Listing):
-            raise StoreUnavailable("This store cannot list what it holds; revoking still works.")
-        return await self._bounded(self.store.keys(collection))
-
-    def _put(self, put: Put) -> Coroutine[Any, Any, None]:
-        return self.store.put(put.key, put.value, collection=put.collection, ttl=put.ttl)
-
-    async def _bounded(self, call: Coroutine[Any, Any, T]) -> T:
-        try:
-            return await asyncio.wait_for(call, self._seconds)
-        except StoreUnavailable:
-            raise
-        except Exception as error:
-            audit.record(Event.STORE_FAILED, reason=type(error).__name__)
-            raise StoreUnavailable from error
 
 
 _background: set[asyncio.Task[Any]] = set()
