@@ -101,8 +101,8 @@ class Consent:
                 400,
                 "This app may not connect",
                 error.description,
-                "If you trust the app, add its domain to MCP_ALLOWED_REDIRECT_DOMAINS and restart"
-                " the server; if you did not start this, close the page.",
+                "If you did not start this, close the page. If you trust the app, allow it:"
+                " docs/clients.md, at its end, says how.",
             )
         except TicketRefused as error:
             return self._pages.message(400, "This page is out of date", error.description)

@@ -102,7 +102,8 @@ def check(uri: str, registered: Collection[str], allowed: Collection[str] | None
         raise InvalidRedirectUri("The redirect URI is not one that this client registered.")
     if not _is_allowed(redirect, allowed):
         raise RedirectNotAllowed(
-            "The redirect URI's host is not on this server's list of allowed redirect domains."
+            f"It wants its access sent to {redirect.host}, which is not on this server's list of"
+            " allowed redirect domains."
         )
     return redirect
 

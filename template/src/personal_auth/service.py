@@ -260,7 +260,9 @@ class Service:
 
     def _say_moved(self, snapshot: SnapshotStore) -> None:
         here = self._plan.identity.issuer
-        others = [grant["issuer"] for grant in snapshot.values("grants") if "issuer" in grant]
+        epoch = (snapshot.peek("grants", "epoch") or {"id": ""})["id"]
+        grants = [grant for grant in snapshot.values("grants") if grant.get("epoch") == epoch]
+        others = [grant["issuer"] for grant in grants]
         for there in sorted({issuer for issuer in others if issuer != here}):
             audit.record(
                 Event.URL_CHANGED,

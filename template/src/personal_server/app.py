@@ -118,19 +118,19 @@ def listen(host: str, port: int) -> socket.socket:
 
 def _say_where(settings: Settings) -> None:
     logger.info(
-        "Serving %s/mcp from %s:%d; stop with Ctrl+C.",
+        "Starting %s/mcp on %s:%d; stop with Ctrl+C.",
         settings.public_url,
         settings.host,
         settings.port,
     )
-    answered = answers()["public_url"]
-    if settings.public_url != answered and settings.public_url.startswith("https://"):
+    urls = (settings.public_url, answers()["public_url"])
+    if urls[0] != urls[1] and not all(url.startswith("http://localhost") for url in urls):
         logger.warning(
-            "MCP_PUBLIC_URL is %s, the project's answers say %s: so that docs/ and deploy/ agree,"
-            ' run: uvx copier update --defaults --data public_url="%s"',
-            settings.public_url,
-            answered,
-            settings.public_url,
+            "MCP_PUBLIC_URL, in .env or the environment, is %s, the project's answers say %s. If"
+            " the answers are right, remove the setting. If the setting is right, run this, so"
+            ' that docs/ and deploy/ agree: uvx copier update --defaults --data public_url="%s"',
+            *urls,
+            urls[0],
         )
 
 
@@ -156,10 +156,12 @@ def _extend(server: FastMCP[Any], package: str) -> None:
     name = f"{package}.extend"
     try:
         module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name == name:
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == name:
             return  # the owner may delete it
-        raise ToolRefused(f"src/{package}/extend.py cannot be imported: {error}.") from error
+        raise ToolRefused(
+            f"src/{package}/extend.py cannot be imported: {type(error).__name__}: {error}."
+        ) from error
     try:
         module.extend(server)
     except Exception as error:

@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from dotenv import load_dotenv
+
 from personal_auth import StartRefused
 from personal_auth.errors import Refused
 from personal_auth.owner import generate_password, hash_password
@@ -16,6 +18,7 @@ from personal_server.settings import (
     SettingRefused,
     Settings,
     answers,
+    env_file,
     load,
 )
 
@@ -45,7 +48,9 @@ def serve() -> None:
     """Serve until Ctrl+C."""
     from personal_server import app
 
-    app.run(load())
+    settings = load()
+    load_dotenv(env_file(), encoding="utf-8")  # also for the tools, as a container does it
+    app.run(settings)
 
 
 def password(*, hash: bool = False, revoke_all: bool = False) -> None:
@@ -62,7 +67,10 @@ def password(*, hash: bool = False, revoke_all: bool = False) -> None:
         Also disconnect every client.
     """
     if hash:
-        print(f"MCP_PASSWORD='{hash_password(_ask_password()[0])}'")
+        chosen, generated = _ask_password()
+        if generated:
+            print(f"The password, shown only this once: {chosen}", file=sys.stderr)
+        print(f"MCP_PASSWORD='{hash_password(chosen)}'")
         return
     settings = load()
     if settings.password is not None:
@@ -85,8 +93,8 @@ def clients() -> None:
     """Print the configuration for each client."""
     from personal_server.connect import instructions
 
-    name, url = answers()["project_name"], load().public_url
-    for client, text in instructions(name, url).items():
+    given, url = answers(), load().public_url
+    for client, text in instructions(given["project_name"], url, given["clients"]).items():
         print(f"\n{client}\n{'-' * len(client)}\n{text}")
 
 

@@ -4,9 +4,29 @@ from __future__ import annotations
 
 import json
 
+ANSWERS = {
+    "Claude (web, Desktop, mobile)": "claude",
+    "ChatGPT": "chatgpt",
+    "Cursor": "cursor",
+    "VS Code": "vscode",
+}
 
-def instructions(name: str, public_url: str) -> dict[str, str]:
-    """Returns, by client, what to enter where."""
+
+def instructions(name: str, public_url: str, chosen: list[str]) -> dict[str, str]:
+    """Returns, by client, what to enter where; one that was not chosen says how to add it."""
+    texts = _instructions(name, public_url)
+    for client in texts:
+        answer = ANSWERS.get(client, "local")
+        if answer not in chosen:
+            all_of_them = ", ".join([*chosen, answer])
+            texts[client] = (
+                "Not among your clients, so its sign-in is refused. To add it:\n"
+                f"uvx copier update --defaults --data 'clients=[{all_of_them}]'"
+            )
+    return texts
+
+
+def _instructions(name: str, public_url: str) -> dict[str, str]:
     url = f"{public_url}/mcp"
     if not public_url.startswith("https://"):
         hosted = f"needs an address on the internet; {public_url} is only on this computer"

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
@@ -49,6 +50,11 @@ def project_root() -> Path:
     """Returns the folder of the project this runs from, else the current directory."""
     folder = Path(__file__).resolve().parents[2]
     return folder if (folder / "pyproject.toml").is_file() else Path.cwd()
+
+
+def env_file() -> Path:
+    """Returns the file with the owner's settings; it may not exist."""
+    return project_root() / ".env"
 
 
 @lru_cache(maxsize=1)
@@ -145,7 +151,7 @@ class Settings(BaseSettings):
         given = answers()
         untouched = self.public_url == given["public_url"] == f"http://localhost:{given['port']}"
         if untouched and self.port != given["port"]:
-            self.public_url = f"http://localhost:{self.port}"
+            self.public_url = f"http://localhost:{self.port}".removesuffix(":80")
         return self
 
 
@@ -155,7 +161,7 @@ def load() -> Settings:
     Raises:
         SettingRefused: One of them is malformed, weak, misspelt, or contradicts another.
     """
-    file = project_root() / ".env"
+    file = env_file()
     try:
         _refuse_misspelt(file)
         values: dict[str, Any] = {"_env_file": file, "_env_file_encoding": "utf-8"}
@@ -191,10 +197,28 @@ def _from_answers() -> dict[str, Any]:
 
 def _refuse_misspelt(file: Path) -> None:
     known = [PREFIX + name.upper() for name in Settings.model_fields]
-    for name in dotenv_values(file, encoding="utf-8") if file.is_file() else {}:
+    for name in _names_in(file):
         if name.startswith(PREFIX) and name not in known:
             close = difflib.get_close_matches(name, known, 1, 0)[0]
             raise SettingRefused(f"{name} in {file} is no setting: did you mean {close}?")
+    for name in os.environ:  # other programs have settings of this prefix too
+        close_ones = difflib.get_close_matches(name, known, 1, 0.85)
+        if close_ones and name not in known:
+            raise SettingRefused(f"{name} is no setting: did you mean {close_ones[0]}?")
+
+
+def _names_in(file: Path) -> list[str]:
+    if not file.is_file():
+        return []
+    with file.open(encoding="utf-8") as stream:
+        bindings = list(parse_stream(stream))
+    for binding in bindings:
+        if binding.error:
+            raise SettingRefused(
+                f"{file} cannot be read at line {binding.original.line}: put the value in double"
+                " quotes if it has a single quote in it, and close every quote."
+            )
+    return [binding.key for binding in bindings if binding.key]
 
 
 def _sentence(error: ValidationError) -> str:

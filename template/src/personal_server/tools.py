@@ -45,7 +45,9 @@ def add_tools(server: FastMCP[Any], package: str, prefix: str) -> int:
                     provider.add_resource(function)
                 elif isinstance(meta, PromptMeta):
                     provider.add_prompt(function)
-            except (ValueError, TypeError) as error:
+            except ToolRefused:
+                raise
+            except Exception as error:  # whatever a schema cannot be made of
                 raise ToolRefused(f"{file} cannot be used: {_one_line(error)}") from error
     server.add_provider(provider, namespace=prefix)
     return len(seen)
