@@ -299,3 +299,35 @@ def test_the_state_is_private(run: Run, project: Path) -> None:
     modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in (project / ".oauth-state").iterdir()}
 
     assert set(modes.values()) == {0o600}
+
+
+def test_a_generated_password_that_is_hashed_is_shown(project: Path) -> None:
+    done = command(project, "password", "--hash", stdin="\n")
+
+    assert done.stdout.startswith("MCP_PASSWORD='$argon2id$")
+    assert "shown only this once" in done.stderr
+
+
+def test_a_broken_extension_is_one_sentence(project: Path) -> None:
+    (project / "src" / "my_server" / "extend.py").write_text("def extend(server)\n")
+
+    done = command(project)
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("src/my_server/extend.py cannot be imported")
+    assert "Traceback" not in done.stderr
+
+
+def test_tools_find_their_secrets_of_the_env_file(run: Run, project: Path) -> None:
+    (project / ".env").write_text("WEATHER_API_KEY=abc\n")
+    (project / "src" / "my_server" / "tools" / "key.py").write_text(
+        "import os\n\nKEY = os.environ['WEATHER_API_KEY']\n"
+    )
+
+    assert run().stop() == -signal.SIGTERM
+
+
+def test_a_client_that_was_not_chosen_is_not_recommended(project: Path) -> None:
+    done = command(project, "clients")
+
+    assert "'clients=[claude, local, chatgpt]'" in done.stdout

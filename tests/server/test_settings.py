@@ -136,3 +136,24 @@ def test_a_file_that_is_no_text_is_refused(project: Path) -> None:
 
     with pytest.raises(SettingRefused, match="UTF-8"):
         load()
+
+
+@pytest.mark.parametrize(
+    "line", ["MCP_PASSWORD='it's a sentence'", 'MCP_PASSWORD="not closed', "= x"]
+)
+def test_a_line_that_cannot_be_read_is_refused_with_its_number(project: Path, line: str) -> None:
+    (project / ".env").write_text(f"MCP_PORT=9000\n{line}\n")
+
+    with pytest.raises(SettingRefused, match="line 2"):
+        load()
+
+
+def test_a_misspelt_setting_in_the_environment_is_refused_and_foreign_ones_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MCP_REMOTE_CONFIG_DIR", "/somewhere")
+    assert load().port == 8050
+    monkeypatch.setenv("MCP_PASWORD", "something long enough")
+
+    with pytest.raises(SettingRefused, match="did you mean MCP_PASSWORD"):
+        load()

@@ -119,6 +119,7 @@ def test_a_tool_imported_from_another_file_counts_once(package: Package) -> None
         ({"one": GREET.replace('"""Greets somebody."""', "")}, "greet.*has no description"),
         ({"one": GREET.replace("Greets somebody.", "  ")}, "greet.*has no description"),
         ({"one": GREET.replace("name: str", "*names: str")}, r"one\.py cannot be used"),
+        ({"one": "class Own: ...\n" + GREET.replace("name: str", "name: Own")}, "cannot be used"),
     ],
 )
 def test_a_file_that_cannot_be_used_stops_the_start(
