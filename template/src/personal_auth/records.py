@@ -56,13 +56,6 @@ class Records:
         else:
             in_background(self._bounded(self._put(put)))
 
-    def delete_later(self, collection: str, key: str) -> None:
-        """Deletes a record without waiting; a failure is logged and forgotten."""
-        if self._snapshot is not None:
-            self._snapshot.delete_soon(collection, key)
-        else:
-            in_background(self.delete(collection, key))
-
     async def delete(self, collection: str, key: str) -> bool:
         """Deletes a record; True exactly once."""
         return await self._bounded(self.store.delete(key, collection=collection))

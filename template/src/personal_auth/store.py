@@ -153,12 +153,6 @@ class SnapshotStore:
         self._change(put)
         self._write_later()
 
-    def delete_soon(self, collection: str, key: str) -> None:
-        """Deletes from memory now and from the disk as `put_soon` writes to it."""
-        if self._rows.get(collection, {}).pop(key, None) is not None:
-            self._version += 1
-            self._write_later()
-
     def put_at_start(self, puts: Sequence[Put]) -> None:
         """Writes records before there is an event loop.
 
