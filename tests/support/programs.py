@@ -1,0 +1,107 @@
+"""Real programs that some tests start: a browser, Redis, PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@contextmanager
+def chromium(*flags: str) -> Iterator[Any]:
+    """Starts a headless Chromium; yields Playwright's `Browser`."""
+    from playwright.sync_api import sync_playwright
+
+    path = need("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=[*CHROMIUM_FLAGS, *flags])
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def redis() -> Iterator[str]:
+    """Starts a Redis of its own; yields its URL."""
+    program, port = need("redis-server"), free_port()
+    arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    process = subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL)
+    try:
+        _wait_for(port)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """Starts a PostgreSQL of its own; yields the URL of its database."""
+    tools = Path(need("initdb")).parent
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
+        data = Path(folder) / "data"
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            shutil.chown(folder, "postgres")
+        options = f"-c listen_addresses=127.0.0.1 -c fsync=off -p {port} -k {folder}"
+        _as_postgres(
+            folder, tools / "initdb", "-D", data, "-U", "owner", "-A", "trust", "-E", "UTF8"
+        )
+        _as_postgres(
+            folder, tools / "pg_ctl", "-D", data, "-w", "-l", data / "log", "-o", options, "start"
+        )
+        try:
+            yield f"postgresql://owner@127.0.0.1:{port}/postgres"
+        finally:
+            _as_postgres(folder, tools / "pg_ctl", "-D", data, "-m", "immediate", "stop")
+
+
+def need(name: str) -> str:
+    """Returns the path of a program, or skips the test that asks for it."""
+    places = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
+    path = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *map(str, places)]))
+    if path is None:
+        pytest.skip(f"the program {name} is not installed")
+    return path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _as_postgres(folder: str, *command: object) -> None:
+    user: dict[str, Any] = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
+    subprocess.run(
+        [str(part) for part in command], cwd=folder, check=True, capture_output=True, **user
+    )
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise AssertionError(f"nothing answers on port {port}")
