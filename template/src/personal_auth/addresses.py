@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
 from functools import lru_cache
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+caller: ContextVar[str] = ContextVar("caller", default="")
+"""The address that the request at hand came from; empty for a command of the owner's."""
 
 
 def network(text: str) -> Network:

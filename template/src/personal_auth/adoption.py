@@ -13,7 +13,7 @@ from typing import Any
 
 from personal_auth import audit
 from personal_auth.audit import Event
-from personal_auth.clients import AUTH_METHODS, Client
+from personal_auth.client import AUTH_METHODS, Client
 from personal_auth.errors import StartRefused
 from personal_auth.grants import GRANT_ID_CHARS
 from personal_auth.identity import Identity

@@ -1,13 +1,24 @@
-"""What is logged: a closed set of events, never a token, code, password or query string."""
+"""What is logged: a closed set of events, never a token, code, password or query string.
+
+Each event is one line for people, and carries the same as fields for a formatter that writes
+JSON. What strangers can cause is logged a bounded number of times a minute and counted beyond.
+"""
 
 from __future__ import annotations
 
 import logging
+import time
+from dataclasses import dataclass
 from enum import StrEnum
+
+from personal_auth.addresses import caller
+from personal_auth.errors import Refused
 
 logger = logging.getLogger("personal_auth")
 
 FIELD_CHARS = 120
+LINES_A_MINUTE = 20
+MINUTE = 60.0
 
 
 class Event(StrEnum):
@@ -17,15 +28,20 @@ class Event(StrEnum):
     ADOPTED = "earlier_state_adopted"
     PASSWORD_MADE = "password_made"
     PASSWORD_CHANGED = "password_changed"
+    REGISTERED = "client_registered"
+    ASKED = "approval_asked"
     SIGNED_IN = "owner_signed_in"
     WRONG_PASSWORD = "wrong_password"
     APPROVED = "connection_approved"
     DENIED = "connection_denied"
     NOT_REDEEMED = "code_never_redeemed"
-    CONNECTED = "client_connected"
+    ISSUED = "tokens_issued"
+    REFRESHED = "tokens_refreshed"
+    RETRIED = "refresh_retried"
     REPLAYED_CODE = "code_replayed_connection_revoked"
     REPLAYED_REFRESH = "refresh_token_replayed_connection_revoked"
     REVOKED = "connection_revoked"
+    REFUSED = "request_refused"
     STORE_FAILED = "state_not_available"
 
 
@@ -39,13 +55,50 @@ WARNINGS = {
     Event.REPLAYED_REFRESH,
     Event.STORE_FAILED,
 }
+BY_ANYBODY = {Event.REGISTERED, Event.ASKED, Event.DENIED, Event.REFUSED, Event.STORE_FAILED}
+
+
+@dataclass(slots=True)
+class Budget:
+    """How often an event was logged in the minute that began at `since`."""
+
+    since: float = float("-inf")
+    lines: int = 0
+    held_back: int = 0
+
+    def spend(self, now: float) -> int | None:
+        """Returns how many lines were held back before this one, None when it is held back too."""
+        if now - self.since >= MINUTE:
+            self.since, self.lines = now, 0
+        if self.lines >= LINES_A_MINUTE:
+            self.held_back += 1
+            return None
+        self.lines += 1
+        held_back, self.held_back = self.held_back, 0
+        return held_back
+
+
+budgets = {event: Budget() for event in BY_ANYBODY}
 
 
 def record(event: Event, note: str = "", **fields: str | int) -> None:
     """Logs one event on one line; values are cut and made printable, so none can forge a line."""
-    parts = [f"{name}={_safe(str(value))}" for name, value in fields.items()]
-    line = " ".join([f"[{event}]", *([note] if note else []), *parts])
-    logger.log(logging.WARNING if event in WARNINGS else logging.INFO, "%s", line)
+    if event in budgets:
+        held_back = budgets[event].spend(time.monotonic())
+        if held_back is None:
+            return
+        fields = {**fields, "not_logged_before": held_back} if held_back else fields
+    if caller.get():
+        fields["address"] = caller.get()
+    shown = {name: _safe(str(value)) for name, value in fields.items()}
+    words = [f"[{event}]", *([note] if note else []), *(f"{k}={v}" for k, v in shown.items())]
+    level = logging.WARNING if event in WARNINGS else logging.INFO
+    logger.log(level, "%s", " ".join(words), extra={"event": {"event": str(event), **shown}})
+
+
+def refused(error: Refused, **fields: str) -> None:
+    """Logs a refusal and why; the descriptions of `errors` hold nothing that a caller wrote."""
+    record(Event.REFUSED, error.description, why=error.code, **fields)
 
 
 def _safe(value: str) -> str:

@@ -1,198 +1,110 @@
-"""Who is asking: clients that registered themselves (RFC 7591).
+"""Who is asking?
 
-A registration that nobody approved is not stored: the `client_id` is the registration itself,
-compressed and sealed, and its secret is derived from it. So a flood of registrations leaves no
-trace, and none of them is ever lost. One that does not fit `Limits.sealed_client_id` characters
-goes into a table of `Limits.stored_clients` slots, oldest evicted, until the owner approves it.
+A client is known from the owner's settings, from the metadata document that its id is the URL of,
+or from its own registration. Whoever was approved once is found at the token endpoint without
+asking anybody outside.
 """
 
 from __future__ import annotations
 
-import json
-import secrets
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from personal_auth.errors import InvalidClient, InvalidClientMetadata, InvalidRedirectUri
-from personal_auth.limits import Limits
+from personal_auth.client import BY_KEY, Client, Credentials
+from personal_auth.documents import Document, Documents, is_document_url
+from personal_auth.errors import InvalidClient
 from personal_auth.records import Records
-from personal_auth.redirects import read
-from personal_auth.sealing import BrokenSeal, Sealer, digest, from_text, same, to_text
-from personal_auth.store import Put, Record
+from personal_auth.registration import SEALED, STORED, Registrations, slot
+from personal_auth.sealing import digest
+from personal_auth.store import Put
 
-AUTH_METHODS = ("none", "client_secret_post", "client_secret_basic")
-SEALED = "c1."
-STORED = "c1-"
-MAC_BYTES = 16
-NONCE_BYTES = 8
-
-# Part of the `c1.` format: with other words here, sealed ids that are out there cannot be read.
-WORDS = (
-    b'["client_secret_basic","client_secret_post","none",["https://chatgpt.com/connector/oauth/'
-    b'","https://chatgpt.com/connector_platform_oauth_redirect","https://insiders.vscode.dev/'
-    b'redirect","https://vscode.dev/redirect","cursor://anysphere.cursor-mcp/oauth/callback",'
-    b'"http://127.0.0.1:33418/","http://[::1]:","http://127.0.0.1:","http://localhost:'
-    b'6274/oauth/callback","https://claude.com/api/mcp/auth_callback","https://claude.ai/api/mcp/'
-    b'auth_callback"]]MCP CLI Proxy Inspector Visual Studio Code Cursor ChatGPT Claude'
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """A client as it registered; its name is self-chosen and proves nothing."""
-
-    id: str
-    name: str
-    redirect_uris: tuple[str, ...]
-    auth_method: str = "none"
-    secret_hash: str | None = None
-
-    def to_record(self) -> Record:
-        """Returns what is stored of an approved client."""
-        record: Record = {
-            "id": self.id,
-            "name": self.name,
-            "redirect_uris": list(self.redirect_uris),
-            "auth_method": self.auth_method,
-        }
-        return record if self.secret_hash is None else {**record, "secret_hash": self.secret_hash}
-
-    @classmethod
-    def from_record(cls, record: Record) -> Client:
-        """Reverses `to_record`."""
-        return cls(
-            id=record["id"],
-            name=record["name"],
-            redirect_uris=tuple(record["redirect_uris"]),
-            auth_method=record["auth_method"],
-            secret_hash=record.get("secret_hash"),
-        )
-
-    def authenticate(self, secret: str | None) -> None:
-        """Proves the client by its secret, if it has one (RFC 6749 §2.3.1).
-
-        Raises:
-            InvalidClient: The secret is missing or wrong.
-        """
-        if self.secret_hash is None:
-            return
-        if secret is None or not same(digest(secret), self.secret_hash):
-            raise InvalidClient("The client's authentication failed.")
+Prove = Callable[[str, Document], Awaitable[None]]
+"""Checks an assertion that a client signed; raises InvalidClient."""
 
 
 class Clients:
-    """Registers clients and finds them again."""
+    """Finds clients and lets them prove themselves.
 
-    def __init__(self, records: Records, sealer: Callable[[], Sealer], limits: Limits) -> None:
+    Args:
+        records: Where approved clients are kept.
+        registrations: Those that registered themselves.
+        documents: Those that publish a metadata document; None when that is turned off.
+        prove: Checks `private_key_jwt`.
+        own: Those of the owner's settings, by id.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        registrations: Registrations,
+        documents: Documents | None,
+        prove: Prove,
+        own: Mapping[str, Client],
+    ) -> None:
         self._records = records
-        self._sealer = sealer
-        self._limits = limits
-        self._next_slot = secrets.randbelow(max(limits.stored_clients, 1))
+        self._registrations = registrations
+        self._documents = documents
+        self._prove = prove
+        self._own = own
 
     async def register(self, metadata: dict[str, Any]) -> tuple[Client, str | None]:
-        """Returns a new client and its secret, None for a public one (RFC 7591 §3.1).
+        """Returns a new client and its secret, as `Registrations.register` does."""
+        return await self._registrations.register(metadata)
+
+    async def asking(self, client_id: str) -> Client:
+        """Returns the client that an authorization request names, as it describes itself now.
 
         Raises:
-            InvalidRedirectUri: None of the redirect URIs could ever receive a code.
-            InvalidClientMetadata: Another member is malformed or not supported.
+            InvalidClient: There is none.
+            DocumentUnavailable: Its metadata document cannot be fetched now.
         """
-        uris = self._redirect_uris(metadata.get("redirect_uris"))
-        name = metadata.get("client_name") or ""
-        if not isinstance(name, str):
-            raise InvalidClientMetadata("client_name must be a string.")
-        method = metadata.get("token_endpoint_auth_method") or "none"
-        if method not in AUTH_METHODS:
-            raise InvalidClientMetadata(
-                f"token_endpoint_auth_method must be one of: {', '.join(AUTH_METHODS)}."
-            )
-        name = "".join(c for c in " ".join(name.split()) if c.isprintable())
-        name = name[: self._limits.client_name_chars]
-        client = self._client(self._seal(name, uris, method), name, uris, method)
-        if len(client.id) > self._limits.sealed_client_id:
-            client = await self._store(name, uris, method)
-        return client, None if method == "none" else self._secret(client.id)
+        if self._documents is None or client_id in self._own or not is_document_url(client_id):
+            return await self.known(client_id)
+        found = await self._documents.get(client_id)
+        return Client(found.url, found.name, found.redirect_uris, found.auth_method)
 
-    async def find(self, client_id: str) -> Client:
-        """Returns the client with this id.
+    async def known(self, client_id: str) -> Client:
+        """Returns a client that registered, or that the owner has approved or named.
 
         Raises:
             InvalidClient: There is none.
         """
-        if not client_id.startswith(SEALED):
-            approved, waiting = await self._records.get_together(
-                ("clients", digest(client_id)), ("waiting_clients", _slot(client_id))
-            )
-            record = approved or waiting
-            if record is None or record["id"] != client_id:
-                raise InvalidClient("The client is unknown: it must register again.")
-            return Client.from_record(record)
-        try:
-            name, uris, method = self._unseal(client_id)
-        except (BrokenSeal, ValueError, zlib.error) as error:
-            raise InvalidClient("The client is unknown: it must register again.") from error
-        return self._client(client_id, name, uris, method)
+        if client_id in self._own:
+            return self._own[client_id]
+        if client_id.startswith(SEALED):
+            return self._registrations.unseal(client_id)
+        approved, waiting = await self._records.get_together(
+            ("clients", digest(client_id)), ("waiting_clients", slot(client_id))
+        )
+        record = approved or waiting
+        if record is None or record["id"] != client_id:
+            raise InvalidClient("The client is unknown: it must register again.")
+        return Client.from_record(record)
 
-    async def keep(self, client: Client) -> None:
-        """Makes a client that the owner approved outlive its registration."""
-        if client.id.startswith(STORED):
-            await self._records.put(Put("clients", digest(client.id), client.to_record()))
+    async def authenticate(self, credentials: Credentials) -> Client:
+        """Returns the client that a request to the token endpoint comes from (RFC 6749 §2.3).
 
-    def _client(self, client_id: str, name: str, uris: list[str], method: str) -> Client:
-        secret_hash = None if method == "none" else digest(self._secret(client_id))
-        return Client(client_id, name, tuple(uris), method, secret_hash)
-
-    def _secret(self, client_id: str) -> str:
-        return "pcs_" + to_text(self._sealer().mac("client-secret", client_id.encode()))
-
-    def _seal(self, name: str, uris: list[str], method: str) -> str:
-        plain = json.dumps([name, uris, method], separators=(",", ":"), ensure_ascii=False)
-        squeezer = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=WORDS)
-        body = squeezer.compress(plain.encode()) + squeezer.flush()
-        body = secrets.token_bytes(NONCE_BYTES) + body
-        return SEALED + to_text(self._sealer().mac("client", body)[:MAC_BYTES] + body)
-
-    def _unseal(self, client_id: str) -> tuple[str, list[str], str]:
-        raw = from_text(client_id.removeprefix(SEALED))
-        mac, body = raw[:MAC_BYTES], raw[MAC_BYTES:]
-        if not same(self._sealer().mac("client", body)[:MAC_BYTES], mac):
-            raise BrokenSeal
-        plain = zlib.decompressobj(-15, zdict=WORDS).decompress(body[NONCE_BYTES:])
-        name, uris, method = json.loads(plain)
-        return name, uris, method
-
-    async def _store(self, name: str, uris: list[str], method: str) -> Client:
-        self._next_slot = (self._next_slot + 1) % self._limits.stored_clients
-        client_id = f"{STORED}{self._next_slot}-{secrets.token_urlsafe(24)}"
-        client = self._client(client_id, name, uris, method)
-        life = self._limits.client_seconds
-        put = Put("waiting_clients", _slot(client_id), client.to_record(), life)
-        await self._records.put_soon(put)
+        Raises:
+            InvalidClient: It is unknown, or does not prove itself.
+            DocumentUnavailable: Its keys cannot be fetched now.
+        """
+        client = await self.known(credentials.client_id)
+        if client.auth_method != BY_KEY:
+            client.authenticate(credentials.secret)
+        elif credentials.assertion is None or self._documents is None:
+            raise InvalidClient("The client must authenticate by private_key_jwt.")
+        else:
+            await self._prove(credentials.assertion, await self._documents.get(client.id))
         return client
 
-    def _redirect_uris(self, uris: object) -> list[str]:
-        limits = self._limits
-        if not isinstance(uris, list) or not all(isinstance(uri, str) for uri in uris):
-            raise InvalidRedirectUri("redirect_uris must be a list of strings.")
-        if not 1 <= len(uris) <= limits.redirect_uris:
-            raise InvalidRedirectUri(
-                f"redirect_uris must have 1 to {limits.redirect_uris} entries."
-            )
-        if any(len(uri) > limits.redirect_uri_chars for uri in uris):
-            raise InvalidRedirectUri(
-                f"A redirect URI must have at most {limits.redirect_uri_chars} characters."
-            )
-        refusal: InvalidRedirectUri | None = None
-        for uri in uris:
-            try:
-                read(uri)
-            except InvalidRedirectUri as error:
-                refusal = error
-            else:
-                return uris  # one that can be used; a foreign one beside it is refused when used
-        raise refusal or InvalidRedirectUri("redirect_uris must not be empty.")
+    async def keep(self, client: Client) -> None:
+        """Makes a client that the owner approved outlive its registration or its document."""
+        if client.id.startswith(STORED) or client.verified_host is not None:
+            await self._records.put(Put("clients", digest(client.id), client.to_record()))
 
-
-def _slot(client_id: str) -> str:
-    return client_id.removeprefix(STORED).partition("-")[0]
+    async def has_moved(self, client: Client) -> bool:
+        """Tells whether a client's redirect URIs are others than when the owner approved it."""
+        if client.verified_host is None:
+            return False
+        approved = await self._records.get("clients", digest(client.id))
+        return approved is not None and approved["redirect_uris"] != list(client.redirect_uris)

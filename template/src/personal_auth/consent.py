@@ -1,30 +1,27 @@
 """The authorization endpoint: from a client's request to the owner's decision (RFC 6749 §4.1).
 
-GET validates everything and writes nothing; what was validated is sealed into a ticket that the
-page carries, bound to the browser by a cookie. POST takes the ticket back and validates again, so
-nothing that the browser submits names a client, a redirect URI or a scope. Only after the owner's
-proof and Approve is a code made. An error leaves by redirect never before the owner's decision:
-until then it is a page.
+GET validates everything, writes nothing and shows the page. POST brings back the page's ticket
+and the decision. Only after the owner's proof and Approve is a code made. An error leaves by
+redirect never before the owner's decision: until then it is a page.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from personal_auth import audit
+from personal_auth.addresses import caller
 from personal_auth.audit import Event
-from personal_auth.clients import Client, Clients
+from personal_auth.clients import Clients
 from personal_auth.errors import (
+    DocumentUnavailable,
     InvalidClient,
+    InvalidDocument,
     InvalidRequest,
     RedirectNotAllowed,
     Refused,
@@ -34,30 +31,13 @@ from personal_auth.errors import (
     WrongPassword,
 )
 from personal_auth.forms import Parameters, read_cookie, read_form
-from personal_auth.grants import Approval, Grants, canonical_resource
+from personal_auth.grants import Approval, Grants
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
-from personal_auth.owner import Owner, browser_hash
+from personal_auth.owner import Owner
 from personal_auth.pages import Pages
-from personal_auth.redirects import Redirect, check
-from personal_auth.scopes import granted
-from personal_auth.sealing import BrokenSeal, Sealer, same
 from personal_auth.store import in_background
-
-CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}\Z")  # base64url of a SHA-256 (RFC 7636 §4.2)
-START_AGAIN = "Go back to the app and start connecting again."
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """A validated authorization request."""
-
-    client: Client
-    redirect: Redirect
-    state: str | None
-    challenge: str
-    scopes: tuple[str, ...]
-    nonce: str
+from personal_auth.tickets import START_AGAIN, Tickets, Wish
 
 
 class Consent:
@@ -67,26 +47,22 @@ class Consent:
         self,
         identity: Identity,
         limits: Limits,
+        tickets: Tickets,
         clients: Clients,
         grants: Grants,
         owner: Owner,
         pages: Pages,
-        sealer: Callable[[], Sealer],
         *,
-        clock: Callable[[], float],
-        allowed: Collection[str] | None,
-        address: Callable[[Request], str],
+        every_host: bool,
     ) -> None:
         self._identity = identity
         self._limits = limits
+        self._tickets = tickets
         self._clients = clients
         self._grants = grants
         self._owner = owner
         self._pages = pages
-        self._sealer = sealer
-        self._clock = clock
-        self._allowed = allowed
-        self._address = address
+        self._every_host = every_host
 
     async def serve(self, request: Request) -> Response:
         """Answers GET with the page and POST with the decision; errors are pages."""
@@ -94,81 +70,41 @@ class Consent:
             if request.method == "POST":
                 return await self._decide(request)
             return await self._ask(request)
-        except InvalidClient:
-            return self._unknown_client()
-        except RedirectNotAllowed as error:
-            return self._pages.message(
-                400,
-                "This app may not connect",
-                error.description,
-                "If you did not start this, close the page. If you trust the app, allow it:"
-                " docs/clients.md, at its end, says how.",
-            )
-        except TicketRefused as error:
-            return self._pages.message(400, "This page is out of date", error.description)
-        except StoreUnavailable as error:
-            page = self._pages.message(503, "Not possible now", error.description)
-            page.headers["Retry-After"] = str(error.retry_after)
-            return page
         except Refused as error:
-            return self._pages.message(
-                error.status, "The app's request is not valid", error.description, START_AGAIN
-            )
+            audit.refused(error, at="/authorize")
+            return self._refusal(error)
+
+    def _refusal(self, error: Refused) -> Response:
+        """Says what is wrong and what to do; never by redirect, which would be an open one."""
+        title, cure = "The app's request is not valid", START_AGAIN
+        match error:
+            case InvalidDocument():
+                title, cure = "This app cannot be identified", "Ask whoever makes the app."
+            case InvalidClient():
+                return self._unknown_client()
+            case RedirectNotAllowed():
+                title = "This app may not connect"
+                cure = (
+                    "If you did not start this, close the page. If you trust the app, allow it:"
+                    " docs/clients.md, at its end, says how."
+                )
+            case TicketRefused():
+                title, cure = "This page is out of date", ""
+            case StoreUnavailable() | DocumentUnavailable():
+                title, cure = "Not possible now", ""
+        status = 400 if error.status == 401 else error.status  # no browser is to ask for a login
+        page = self._pages.message(status, title, error.description, cure)
+        if isinstance(error, StoreUnavailable | DocumentUnavailable):
+            page.headers["Retry-After"] = str(error.retry_after)
+        return page
 
     # GET
 
     async def _ask(self, request: Request) -> Response:
-        parameters = Parameters(request.scope["query_string"])
-        wish = await self._validated(
-            client_id=parameters.need("client_id"),
-            redirect_uri=parameters.get("redirect_uri"),
-            state=parameters.get("state"),
-            challenge=parameters.get("code_challenge"),
-            scopes=granted(parameters.get("scope")),
-            nonce=secrets.token_urlsafe(24),
-        )
-        if parameters.need("response_type") != "code":
-            raise InvalidRequest("response_type must be code.")
-        if parameters.get("code_challenge_method") != "S256":
-            raise InvalidRequest("code_challenge_method must be S256 (PKCE).")
-        canonical_resource(self._identity, parameters.every("resource"))
+        wish = await self._tickets.read(Parameters(request.scope["query_string"]))
+        audit.record(Event.ASKED, client=wish.client.name, to=wish.redirect.host)
         browser = self._cookie(request, "browser") or secrets.token_urlsafe(24)
-        return await self._page(request, wish, browser, self._ticket(wish, browser))
-
-    async def _validated(
-        self,
-        *,
-        client_id: str,
-        redirect_uri: str | None,
-        state: str | None,
-        challenge: str | None,
-        scopes: tuple[str, ...],
-        nonce: str,
-    ) -> Wish:
-        client = await self._clients.find(client_id)
-        if redirect_uri is None:
-            if len(client.redirect_uris) != 1:
-                raise InvalidRequest("The parameter redirect_uri is missing.")
-            redirect_uri = client.redirect_uris[0]
-        redirect = check(redirect_uri, client.redirect_uris, self._allowed)
-        if state is not None and len(state) > self._limits.state_chars:
-            raise InvalidRequest(f"state has more than {self._limits.state_chars} characters.")
-        if challenge is None or not CHALLENGE.match(challenge):
-            raise InvalidRequest("code_challenge must be 43 characters of base64url (PKCE).")
-        return Wish(client, redirect, state, challenge, scopes, nonce)
-
-    def _ticket(self, wish: Wish, browser: str) -> str:
-        ticket: dict[str, Any] = {
-            "client_id": wish.client.id,
-            "redirect_uri": wish.redirect.uri,
-            "state": wish.state,
-            "challenge": wish.challenge,
-            "scopes": wish.scopes,
-            "nonce": wish.nonce,
-            "browser": browser_hash(browser),
-            "exp": self._clock() + self._limits.ticket_seconds,
-        }
-        return self._sealer().seal("ticket", ticket)
+        return await self._page(request, wish, browser, self._tickets.seal(wish, browser))
 
     async def _page(
         self,
@@ -180,6 +116,8 @@ class Consent:
     ) -> Response:
         response = self._pages.consent(
             client_name=wish.client.name,
+            verified_host=wish.client.verified_host,
+            changed=await self._clients.has_moved(wish.client),
             redirect=wish.redirect,
             ticket=ticket,
             ask_password=not await self._owner.has_session(self._cookie(request, "session")),
@@ -197,7 +135,7 @@ class Consent:
         self._require_own_page(request)
         form = await read_form(request, self._limits)
         browser, text = self._cookie(request, "browser") or "", form.need("ticket")
-        wish = await self._from_ticket(text, browser)
+        wish = await self._tickets.unseal(text, browser)
         decision = form.need("decision")
         if decision not in {"approve", "deny"}:
             raise InvalidRequest("decision must be approve or deny.")
@@ -208,6 +146,8 @@ class Consent:
             try:
                 await self._sign_in(request, form.get("password"))
             except (WrongPassword, TooManyAttempts) as error:
+                if isinstance(error, TooManyAttempts):  # a wrong one is in the log already
+                    audit.refused(error, at="/authorize")
                 return await self._page(request, wish, browser, text, error)
         response = await self._approved(wish)
         if not proven:
@@ -225,32 +165,11 @@ class Consent:
                 " another name of this server."
             )
 
-    async def _from_ticket(self, text: str, browser: str) -> Wish:
-        try:
-            ticket = self._sealer().unseal("ticket", text)
-        except BrokenSeal as error:
-            raise TicketRefused(f"It was altered on its way. {START_AGAIN}") from error
-        if self._clock() >= ticket["exp"]:
-            minutes = self._limits.ticket_seconds // 60
-            raise TicketRefused(f"It is older than {minutes} minutes. {START_AGAIN}")
-        if not same(ticket["browser"], browser_hash(browser)):
-            raise TicketRefused(
-                f"It was made for another browser, or this one keeps no cookies. {START_AGAIN}"
-            )
-        return await self._validated(
-            client_id=ticket["client_id"],
-            redirect_uri=ticket["redirect_uri"],
-            state=ticket["state"],
-            challenge=ticket["challenge"],
-            scopes=tuple(ticket["scopes"]),
-            nonce=ticket["nonce"],
-        )
-
     async def _sign_in(self, request: Request, password: str | None) -> None:
         if password is None:
             raise WrongPassword("Enter the password of this server to approve.")
         device = self._cookie(request, "device")
-        await self._owner.sign_in(password, self._address(request), device)
+        await self._owner.sign_in(password, caller.get(), device)
 
     async def _approved(self, wish: Wish) -> Response:
         approval = Approval(wish.client, wish.redirect.uri, wish.challenge, wish.scopes, wish.nonce)
@@ -268,9 +187,9 @@ class Consent:
         return self._redirect(wish, code=code)
 
     def _denied(self, wish: Wish, proven: bool) -> Response:
-        if proven:  # anybody may press Deny, and the log is not theirs to write
-            audit.record(Event.DENIED, client=wish.client.name, to=wish.redirect.host)
-        if self._allowed is None and not proven:  # anybody's host: not ours to send browsers to
+        by = "owner" if proven else "anybody"
+        audit.record(Event.DENIED, client=wish.client.name, to=wish.redirect.host, by=by)
+        if self._every_host and not proven:  # anybody's host: not ours to send browsers to
             return self._pages.message(200, "Denied", "Nothing was connected; close this page.")
         return self._redirect(wish, error="access_denied")
 

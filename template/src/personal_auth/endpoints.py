@@ -15,7 +15,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from personal_auth.clients import AUTH_METHODS, Client, Clients
+from personal_auth import audit
+from personal_auth.audit import Event
+from personal_auth.client import AUTH_METHODS, Client
+from personal_auth.clients import Clients
 from personal_auth.errors import (
     InvalidClient,
     InvalidGrant,
@@ -98,6 +101,7 @@ class Endpoints:
             "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
             "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
             "authorization_response_iss_parameter_supported": True,
+            "client_id_metadata_document_supported": self._limits.document_bytes > 0,
             "scopes_supported": list(SERVER_SCOPES),
         }
 
@@ -126,6 +130,7 @@ class Endpoints:
             answer["client_name"] = client.name
         if secret is not None:
             answer |= {"client_secret": secret, "client_secret_expires_at": 0}
+        audit.record(Event.REGISTERED, client=client.name)
         return JSONResponse(answer, 201, {"Cache-Control": "no-store"})
 
     async def _token(self, request: Request) -> Response:
@@ -157,10 +162,7 @@ class Endpoints:
         return JSONResponse({}, 200, {"Cache-Control": "no-store"})
 
     async def _client(self, request: Request, form: Parameters) -> Client:
-        client_id, secret = client_credentials(request, form)
-        client = await self._clients.find(client_id)
-        client.authenticate(secret)
-        return client
+        return await self._clients.authenticate(client_credentials(request, form))
 
     def _answer(self, tokens: Tokens) -> dict[str, Any]:
         return {
@@ -177,6 +179,7 @@ def _refusing(endpoint: Endpoint) -> Endpoint:
         try:
             return await endpoint(request)
         except Refused as error:
+            audit.refused(error, at=request.scope["path"])
             return refusal(error)
 
     return answer

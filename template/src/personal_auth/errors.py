@@ -45,6 +45,25 @@ class InvalidClient(Refused):
     status = 401
 
 
+class InvalidDocument(InvalidClient):
+    """What a client id that is a URL leads to does not describe a client."""
+
+
+class DocumentUnavailable(Refused):
+    """A client's metadata document cannot be fetched now."""
+
+    code = "temporarily_unavailable"
+    status = 503
+    retry_after = 5
+
+    def __init__(
+        self,
+        description: str = "The app's metadata document cannot be fetched now: try again, and see"
+        " whether this server may reach other hosts by https.",
+    ) -> None:
+        super().__init__(description)
+
+
 class InvalidGrant(Refused):
     """The code or refresh token is unknown, used, expired, revoked or somebody else's."""
 

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, unquote_plus
 
 from starlette.requests import Request
 
+from personal_auth.client import Credentials
 from personal_auth.errors import InvalidClient, InvalidRequest, RequestTooLarge, RequestTooSlow
 from personal_auth.limits import Limits
 
@@ -121,19 +122,20 @@ def read_cookie(request: Request, name: str) -> str | None:
     return None
 
 
-def client_credentials(request: Request, form: Parameters) -> tuple[str, str | None]:
-    """Returns the client's id and secret, from HTTP Basic or the form (RFC 6749 §2.3.1).
+def client_credentials(request: Request, form: Parameters) -> Credentials:
+    """Returns what a client proves itself by, from HTTP Basic or the form.
 
     Raises:
-        InvalidClient: There is no id, or the header cannot be read.
-        InvalidRequest: Header and form name different clients.
+        InvalidClient: There is no id, or the header or the assertion cannot be read.
+        InvalidRequest: Two places name different clients.
     """
     scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
-        client_id = form.get("client_id")
+        assertion = form.get("client_assertion")
+        client_id = form.get("client_id") or _subject(assertion)
         if client_id is None:
             raise InvalidClient("The client did not say who it is: client_id is missing.")
-        return client_id, form.get("client_secret")
+        return Credentials(client_id, form.get("client_secret"), assertion)
     try:
         name, _, secret = base64.b64decode(encoded, validate=True).decode("utf-8").partition(":")
     except (binascii.Error, ValueError) as error:
@@ -141,4 +143,14 @@ def client_credentials(request: Request, form: Parameters) -> tuple[str, str | N
     client_id = unquote_plus(name)
     if form.get("client_id") not in {None, client_id}:
         raise InvalidRequest("The Authorization header and the form name different clients.")
-    return client_id, unquote_plus(secret) or None
+    return Credentials(client_id, unquote_plus(secret) or None)
+
+
+def _subject(assertion: str | None) -> str | None:
+    """Returns whom an assertion claims to be; it is not checked here."""
+    try:
+        claims = (assertion or "").split(".")[1]
+        subject = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["sub"]
+    except (IndexError, KeyError, TypeError, ValueError, RecursionError):
+        return None
+    return subject if isinstance(subject, str) and subject else None

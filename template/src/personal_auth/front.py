@@ -15,6 +15,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from personal_auth import audit
+from personal_auth.addresses import caller
 from personal_auth.endpoints import refusal
 from personal_auth.errors import InvalidToken, Refused, RequestTooLarge, StoreUnavailable
 from personal_auth.grants import Connection
@@ -40,6 +42,7 @@ class Front:
         limits: The bound of the request line.
         check: Returns what an access token opens, or raises InvalidToken.
         admit: Marks a scope as authenticated, in the way the framework expects it.
+        address: Returns where a request came from.
         start: Called before the first request; may be called many times.
         stop: Called at the end of the lifespan.
     """
@@ -52,6 +55,7 @@ class Front:
         limits: Limits,
         check: Check,
         admit: Admit,
+        address: Callable[[Scope], str],
         start: Callable[[], Awaitable[None]],
         stop: Callable[[], Awaitable[None]],
     ) -> None:
@@ -60,6 +64,7 @@ class Front:
         self._limits = limits
         self._check = check
         self._admit = admit
+        self._address = address
         self._start = start
         self._stop = stop
         self._challenge = (
@@ -74,6 +79,7 @@ class Front:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        caller.set(self._address(scope))
         try:
             with suppress(StoreUnavailable):  # whoever needs the state is told by whoever asks it
                 await self._start()
@@ -143,6 +149,7 @@ class Front:
         try:
             connection = await self._check(token.strip())
         except InvalidToken as error:
+            audit.refused(error, at=MCP_PATH)
             return self._unauthorized(error)
         self._admit(scope, connection)
         return None

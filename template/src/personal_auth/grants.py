@@ -22,7 +22,7 @@ from typing import Any
 
 from personal_auth import audit
 from personal_auth.audit import Event
-from personal_auth.clients import Client
+from personal_auth.client import Client
 from personal_auth.errors import InvalidGrant, InvalidTarget, InvalidToken, TicketRefused
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
@@ -187,7 +187,7 @@ class Grants:
             "epoch": code["epoch"],
         }
         await self._records.put(Put("grants", gid, grant))  # the commit
-        audit.record(Event.CONNECTED, id=gid, client=code["client"]["name"])
+        audit.record(Event.ISSUED, grant=gid, client=code["client"]["name"])
         return Tokens(access, refresh, scopes, expires)
 
     async def _replayed_code(self, code: Record, at: float) -> None:
@@ -195,7 +195,7 @@ class Grants:
         if grant is None or at <= grant["created"] + self._limits.replay_grace_seconds:
             return
         await self._records.delete("grants", code["gid"])
-        audit.record(Event.REPLAYED_CODE, id=code["gid"], client=code["client"]["name"])
+        audit.record(Event.REPLAYED_CODE, grant=code["gid"], client=code["client"]["name"])
 
     # Access tokens (RFC 6750)
 
@@ -248,7 +248,7 @@ class Grants:
             raise InvalidGrant("The connection was made for another public URL.")
         if known is not None and at > known["at"] + self._limits.retry_window_seconds:
             await self._records.delete("grants", gid)
-            audit.record(Event.REPLAYED_REFRESH, id=gid, client=grant["client"]["name"])
+            audit.record(Event.REPLAYED_REFRESH, grant=gid, client=grant["client"]["name"])
             raise InvalidGrant("The refresh token was used already; the connection was revoked.")
         granted = narrowed(grant["scopes"], scope)
         first = at if known is None else known["at"]
@@ -260,6 +260,8 @@ class Grants:
         await self._records.put(*puts)
         memory = self._limits.replay_memory_seconds
         self._records.put_later(Put("refresh", digest(presented), record, memory))
+        event = Event.REFRESHED if known is None else Event.RETRIED
+        audit.record(event, grant=gid, client=grant["client"]["name"])
         return Tokens(access, successor, granted, first + self._access_seconds)
 
     # Revocation (RFC 7009)
@@ -280,13 +282,13 @@ class Grants:
         """Revokes a grant by its id; True when it was live."""
         revoked = is_grant_id(gid) and await self._records.delete("grants", gid)
         if revoked:
-            audit.record(Event.REVOKED, id=gid)
+            audit.record(Event.REVOKED, grant=gid)
         return revoked
 
     async def revoke_all(self) -> None:
         """Revokes every grant, those being made at this moment included."""
         await self._records.put(Put("grants", "epoch", {"id": secrets.token_hex(16)}))
-        audit.record(Event.REVOKED, id="all")
+        audit.record(Event.REVOKED, grant="all")
 
     async def all(self) -> dict[str, dict[str, Any]]:
         """Returns the live grants by id."""

@@ -33,6 +33,15 @@ class Limits:
     sealed_client_id: int = 255  # characters; 0 turns sealing off
     stored_clients: int = 500
 
+    # Metadata documents of clients.
+    document_bytes: int = 5 * 1024  # 0 turns them off: clients register themselves instead
+    document_fetch_seconds: float = 5.0
+    document_seconds: int = 5 * 60  # kept, when its headers do not say how long
+    document_most_seconds: int = 24 * 60 * 60
+    documents_kept: int = 100
+    documents_at_once: int = 16  # being fetched
+    documents_at_once_for_one: int = 4  # asked for by one address
+
     # Password attempts.
     free_attempts: int = 5
     first_wait_seconds: float = 1.0

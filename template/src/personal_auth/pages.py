@@ -53,6 +53,8 @@ class Pages:
         redirect: Redirect,
         ticket: str,
         ask_password: bool,
+        verified_host: str | None = None,
+        changed: bool = False,
         error: str = "",
         status: int = 200,
     ) -> HTMLResponse:
@@ -65,6 +67,8 @@ class Pages:
             redirect_uri=redirect.uri,
             ticket=ticket,
             ask_password=ask_password,
+            verified_host=verified_host,
+            changed=changed,
             error=error,
         )
 

@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ from fastmcp.server.auth import AccessToken, AuthProvider
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from starlette.authentication import AuthCredentials
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
-from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Scope
 
 from personal_auth.addresses import client_address, network
+from personal_auth.client import Client
 from personal_auth.consent import Consent
 from personal_auth.endpoints import Endpoints
 from personal_auth.errors import InvalidToken, StartRefused
@@ -33,12 +34,15 @@ from personal_auth.front import Front
 from personal_auth.grants import Connection
 from personal_auth.identity import MCP_PATH, Identity
 from personal_auth.limits import Limits
+from personal_auth.outside import Assertions, fetcher
 from personal_auth.owner import check_configured
 from personal_auth.pages import Pages
+from personal_auth.registration import by_the_owner
 from personal_auth.scopes import RESOURCE_SCOPES
 from personal_auth.service import Plan, Service
 from personal_auth.statedir import StateDir
 from personal_auth.store import KeyValue
+from personal_auth.tickets import Tickets
 
 DEFAULT_REDIRECT_DOMAINS = ("claude.ai", "claude.com", "localhost")
 SHORT_PASSWORD_CHARS = 12
@@ -62,6 +66,8 @@ class PersonalAuthProvider(AuthProvider):
         refresh_token_expiry_seconds: How long an unused refresh token lives; None for ever.
         limits: Every other bound.
         server_name: What the pages call this server.
+        clients: Clients that the owner names: mappings with `client_id`, `redirect_uris`, and when
+            wanted `client_secret` and `client_name`.
         trusted_proxies: Addresses or networks whose `X-Forwarded-For` is believed.
         clock: Returns the POSIX time in seconds.
 
@@ -81,6 +87,7 @@ class PersonalAuthProvider(AuthProvider):
         limits: Limits | None = None,
         server_name: str | None = None,
         *,
+        clients: Sequence[Mapping[str, Any]] = (),
         trusted_proxies: Sequence[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -105,6 +112,9 @@ class PersonalAuthProvider(AuthProvider):
                 load=lambda: self._load_state(),
                 save=self._save_snapshot,
                 clock=clock,
+                fetch=fetcher(self._limits),
+                prove=Assertions(self.identity).check,
+                own_clients=_own_clients(clients, self._allowed),
             )
         )
 
@@ -134,6 +144,7 @@ class PersonalAuthProvider(AuthProvider):
             limits=self._limits,
             check=self.service.grants.check,
             admit=_admit,
+            address=self._address,
             start=self.service.start,
             stop=self.service.stop,
         )
@@ -156,17 +167,23 @@ class PersonalAuthProvider(AuthProvider):
         endpoints = Endpoints(
             self.identity, limits, service.clients, service.grants, clock=self._clock
         )
+        tickets = Tickets(
+            self.identity,
+            limits,
+            service.clients,
+            service.sealer,
+            clock=self._clock,
+            allowed=self._allowed,
+        )
         consent = Consent(
             self.identity,
             limits,
+            tickets,
             service.clients,
             service.grants,
             service.owner,
             Pages(self.identity, self._server_name),
-            service.sealer,
-            clock=self._clock,
-            allowed=self._allowed,
-            address=self._address,
+            every_host=self._allowed is None,
         )
         return [*endpoints.routes(), Route("/authorize", consent.serve, methods=["GET", "POST"])]
 
@@ -177,9 +194,10 @@ class PersonalAuthProvider(AuthProvider):
         except InvalidToken:
             return None
 
-    def _address(self, request: Request) -> str:
-        peer = request.client.host if request.client else ""
-        return client_address(peer, request.headers.getlist("x-forwarded-for"), self._proxies)
+    def _address(self, scope: Scope) -> str:
+        peer = scope["client"][0] if scope.get("client") else ""
+        forwarded = Headers(scope=scope).getlist("x-forwarded-for") if self._proxies else []
+        return client_address(peer, forwarded, self._proxies)
 
 
 def _admit(scope: Scope, connection: Connection) -> None:
@@ -225,6 +243,16 @@ def _redirect_domains(given: Sequence[str] | None) -> frozenset[str] | None:
     if isinstance(given, str):
         raise ValueError('allowed_redirect_domains must be a list, such as ["claude.ai"].')
     return frozenset(domain.strip().lower() for domain in given)
+
+
+def _own_clients(
+    given: Sequence[Mapping[str, Any]], allowed: frozenset[str] | None
+) -> dict[str, Client]:
+    found = [by_the_owner(entry, allowed) for entry in given]
+    clients = {client.id: client for client in found}
+    if len(clients) < len(found):
+        raise ValueError("Two clients of the settings have the same client_id.")
+    return clients
 
 
 def _seconds(name: str, value: int) -> int:

@@ -11,7 +11,7 @@ import asyncio
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,14 +19,17 @@ from typing import Any
 from personal_auth import audit
 from personal_auth.adoption import adopt, is_foreign
 from personal_auth.audit import Event
-from personal_auth.clients import Clients
+from personal_auth.client import Client
+from personal_auth.clients import Clients, Prove
 from personal_auth.control import ControlServer, ControlStore
+from personal_auth.documents import Documents, Fetch
 from personal_auth.errors import StartRefused, StoreUnavailable
 from personal_auth.grants import Grants
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
 from personal_auth.owner import Owner, generate_password, hash_password
 from personal_auth.records import Records
+from personal_auth.registration import Registrations
 from personal_auth.sealing import Sealer
 from personal_auth.statedir import StateDir
 from personal_auth.store import KeyValue, Put, Record, SnapshotStore
@@ -49,6 +52,9 @@ class Plan:
     load: Callable[[], dict[str, Any] | None]
     save: Callable[[bytes], None]
     clock: Callable[[], float]
+    fetch: Fetch
+    prove: Prove
+    own_clients: Mapping[str, Client]
 
 
 class Service:
@@ -67,7 +73,13 @@ class Service:
         self._control: ControlServer | None = None
         self._started = False
         self._starting: asyncio.Task[None] | None = None
-        self.clients = Clients(self.records, self.sealer, plan.limits)
+        self.clients = Clients(
+            self.records,
+            Registrations(self.records, self.sealer, plan.limits),
+            Documents(plan.fetch, plan.limits, plan.clock) if plan.limits.document_bytes else None,
+            plan.prove,
+            plan.own_clients,
+        )
         self.owner = Owner(
             self.records,
             self.sealer,

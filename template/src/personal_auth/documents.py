@@ -1,0 +1,157 @@
+"""What does a client's metadata document say?
+
+A client may name itself by the https URL of a JSON document that it publishes (OAuth Client ID
+Metadata Document). Then its host is proven: the document came from there. It is fetched when
+somebody asks to connect, by a fetcher that is handed in and reaches public addresses only, and
+kept as long as its headers allow, within bounds. Nothing that went wrong is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from personal_auth.addresses import caller, one_guesser
+from personal_auth.client import BY_KEY, plain_name
+from personal_auth.errors import DocumentUnavailable, InvalidDocument, InvalidRedirectUri
+from personal_auth.limits import Limits
+from personal_auth.redirects import read
+
+SHARED_SECRETS = ("client_secret_post", "client_secret_basic", "client_secret_jwt")
+MAX_AGE = re.compile(r"max-age=\"?([0-9]{1,10})\"?\Z")
+
+Fetch = Callable[[str], Awaitable[tuple[bytes, Mapping[str, str]]]]
+"""Returns the body and the headers (names in lower case) of a document.
+
+Raises `InvalidDocument` for an address that must not be fetched, `DocumentUnavailable` otherwise.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A metadata document, as far as it is used here."""
+
+    url: str
+    name: str
+    redirect_uris: tuple[str, ...]
+    auth_method: str
+    keys: Mapping[str, Any] = field(repr=False)
+    """`jwks` or `jwks_uri`, for a client that wants to authenticate by `private_key_jwt`."""
+
+
+class Documents:
+    """Fetches metadata documents and keeps them for a while."""
+
+    def __init__(self, fetch: Fetch, limits: Limits, clock: Callable[[], float]) -> None:
+        self._fetch = fetch
+        self._limits = limits
+        self._clock = clock
+        self._kept: OrderedDict[str, tuple[float, Document]] = OrderedDict()
+        self._under_way: dict[str, asyncio.Task[Document]] = {}
+        self._askers: Counter[str] = Counter()
+
+    async def get(self, url: str) -> Document:
+        """Returns the document at a client id that is a URL.
+
+        Raises:
+            InvalidDocument: It is not a document that names a client.
+            DocumentUnavailable: It cannot be had at this moment.
+        """
+        if not is_document_url(url) or len(url) > self._limits.redirect_uri_chars:
+            raise InvalidDocument("A client id that is a URL must be https with host and path.")
+        expires, document = self._kept.get(url, (0.0, None))
+        if document is not None and self._clock() < expires:
+            return document
+        if url not in self._under_way:
+            self._under_way[url] = self._begin(url)
+        return await asyncio.shield(self._under_way[url])
+
+    def _begin(self, url: str) -> asyncio.Task[Document]:
+        asker, limits = one_guesser(caller.get()), self._limits
+        if (
+            len(self._under_way) >= limits.documents_at_once
+            or self._askers[asker] >= limits.documents_at_once_for_one
+        ):
+            raise DocumentUnavailable("Too many apps are being looked up: try again in a moment.")
+        self._askers[asker] += 1
+        task = asyncio.get_running_loop().create_task(self._load(url))
+
+        def done(task: asyncio.Task[Document]) -> None:
+            del self._under_way[url]
+            self._askers -= Counter([asker])
+            if not task.cancelled():
+                task.exception()  # whoever waited was told; nobody may be waiting any more
+
+        task.add_done_callback(done)
+        return task
+
+    async def _load(self, url: str) -> Document:
+        self._kept.pop(url, None)
+        body, headers = await self._fetch(url)
+        document = parse(url, body, self._limits.client_name_chars)
+        life = _life(headers, self._limits)
+        if life > 0:
+            self._kept[url] = (self._clock() + life, document)
+            while len(self._kept) > self._limits.documents_kept:
+                self._kept.popitem(last=False)
+        return document
+
+
+def is_document_url(client_id: str) -> bool:
+    """Tells whether a client id is the URL of a metadata document: https, a host, a path."""
+    try:
+        found = read(client_id)
+    except InvalidRedirectUri:
+        return False
+    path = client_id.split("/", 3)[-1].partition("?")[0]
+    return found.scheme == "https" and "." in found.host and client_id.count("/") > 2 and path != ""
+
+
+def parse(url: str, body: bytes, name_chars: int) -> Document:
+    """Reads a metadata document that was found at a URL.
+
+    Raises:
+        InvalidDocument: It does not describe the client with this id, or wants a shared secret.
+    """
+    try:
+        data = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise InvalidDocument("The app's metadata document is not JSON in UTF-8.") from None
+    if not isinstance(data, dict) or data.get("client_id") != url:
+        raise InvalidDocument("The app's metadata document is about another client id.")
+    uris = data.get("redirect_uris")
+    if not isinstance(uris, list) or not all(isinstance(uri, str) for uri in uris):
+        raise InvalidDocument("The app's metadata document has no list of redirect URIs.")
+    method = _method(data)
+    keys = {name: data[name] for name in ("jwks", "jwks_uri") if data.get(name)}
+    if method != "none" and not keys:
+        raise InvalidDocument("The app's metadata document has no keys to authenticate it by.")
+    name = data.get("client_name")
+    shown = plain_name(name, name_chars) if isinstance(name, str) else ""
+    return Document(url, shown, tuple(uris), method, keys)
+
+
+def _method(data: Mapping[str, Any]) -> str:
+    chosen = data.get("token_endpoint_auth_method") or "none"
+    offered = data.get("token_endpoint_auth_methods_supported")
+    methods = [chosen, *(offered if isinstance(offered, list) else [])]
+    if chosen in SHARED_SECRETS or "client_secret" in data:
+        raise InvalidDocument("The app's metadata document wants a shared secret: it is public.")
+    for method in ("none", BY_KEY):  # the first that both sides can do
+        if method in methods:
+            return method
+    raise InvalidDocument("The app wants to authenticate in a way that this server does not know.")
+
+
+def _life(headers: Mapping[str, str], limits: Limits) -> float:
+    """Returns for how many seconds a document may be kept (RFC 9111 §5.2.2), within our bounds."""
+    directives = [part.strip().lower() for part in headers.get("cache-control", "").split(",")]
+    if "no-store" in directives or "no-cache" in directives:
+        return 0
+    ages = [int(found[1]) for part in directives if (found := MAX_AGE.match(part))]
+    return min(ages[0] if ages else limits.document_seconds, limits.document_most_seconds)
