@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,50 @@ def test_a_local_url_follows_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MCP_PORT", "9000")
 
     assert load().public_url == "http://localhost:9000"
+
+
+def test_clients_of_the_owner_are_a_json_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = {"client_id": "my-app", "redirect_uris": ["https://claude.ai/cb"]}
+    monkeypatch.setenv("MCP_CLIENTS", json.dumps([entry]))
+
+    loaded = load()
+
+    assert loaded.clients == (entry,)
+    assert "my-app" not in repr(loaded)
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("my-app", "it is no JSON list"),
+        ('{"client_id": "my-app"}', "it is no JSON list"),
+        ("[1]", "it is no JSON list"),
+        ('[{"client_id": "my-app"}]', "needs a list of redirect_uris"),
+        (
+            '[{"client_id": "my-app", "redirect_uris": ["https://x.example/cb"]}]',
+            "not on this server's list of allowed redirect domains",
+        ),
+        (
+            '[{"client_id": "a", "redirect_uris": ["https://claude.ai/cb"]},'
+            ' {"client_id": "a", "redirect_uris": ["https://claude.ai/cb"]}]',
+            "the same client_id",
+        ),
+        (
+            '[{"client_id": "a", "client_secret": "hush", "redirect_uris": []}]',
+            "at least 16 characters",
+        ),
+    ],
+)
+def test_a_client_that_cannot_be_used_is_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str, sentence: str
+) -> None:
+    monkeypatch.setenv("MCP_CLIENTS", value)
+
+    with pytest.raises(SettingRefused, match=sentence) as refused:
+        load()
+
+    assert str(refused.value).startswith("MCP_CLIENTS is refused: ")
+    assert "hush" not in str(refused.value)
 
 
 def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:

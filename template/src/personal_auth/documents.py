@@ -108,8 +108,9 @@ def is_document_url(client_id: str) -> bool:
         found = read(client_id)
     except InvalidRedirectUri:
         return False
-    path = client_id.split("/", 3)[-1].partition("?")[0]
-    return found.scheme == "https" and "." in found.host and client_id.count("/") > 2 and path != ""
+    authority, _, path = client_id.removeprefix("https://").partition("/")
+    named = found.scheme == "https" and "." in found.host and "?" not in authority
+    return named and path.partition("?")[0] != ""
 
 
 def parse(url: str, body: bytes, name_chars: int) -> Document:

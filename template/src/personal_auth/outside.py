@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from fastmcp.server.auth.cimd import CIMDAssertionValidator, CIMDDocument
@@ -46,7 +45,7 @@ class Assertions:
     """Checks how a client proves itself by its key: `private_key_jwt` (RFC 7523 §3)."""
 
     def __init__(self, identity: Identity) -> None:
-        self._audiences = (f"{identity.issuer}/token", identity.issuer)
+        self._audiences = [f"{identity.issuer}/token", identity.issuer]  # either is in use
         self._validator: Any = CIMDAssertionValidator()  # type: ignore[no-untyped-call]
 
     async def check(self, assertion: str, document: Document) -> None:
@@ -56,11 +55,10 @@ class Assertions:
             InvalidClient: The assertion is malformed, not the client's, expired, or was used.
         """
         fields = {"client_id": document.url, "redirect_uris": list(document.redirect_uris)}
-        for audience in self._audiences:
-            with suppress(Exception):  # whatever the library raises, nothing is proven
-                described = CIMDDocument.model_validate({**fields, **document.keys})
-                await self._validator.validate_assertion(
-                    assertion, document.url, audience, described
-                )
-                return
-        raise InvalidClient("The client's authentication failed.")
+        try:
+            described = CIMDDocument.model_validate({**fields, **document.keys})
+            await self._validator.validate_assertion(
+                assertion, document.url, self._audiences, described
+            )
+        except Exception as error:  # whatever the library raises, nothing is proven
+            raise InvalidClient("The client's authentication failed.") from error

@@ -26,7 +26,6 @@ from starlette.routing import Route
 from starlette.types import Scope
 
 from personal_auth.addresses import client_address, network
-from personal_auth.client import Client
 from personal_auth.consent import Consent
 from personal_auth.endpoints import Endpoints
 from personal_auth.errors import InvalidToken, StartRefused
@@ -114,7 +113,7 @@ class PersonalAuthProvider(AuthProvider):
                 clock=clock,
                 fetch=fetcher(self._limits),
                 prove=Assertions(self.identity).check,
-                own_clients=_own_clients(clients, self._allowed),
+                own_clients=by_the_owner(clients, self._allowed),
             )
         )
 
@@ -243,16 +242,6 @@ def _redirect_domains(given: Sequence[str] | None) -> frozenset[str] | None:
     if isinstance(given, str):
         raise ValueError('allowed_redirect_domains must be a list, such as ["claude.ai"].')
     return frozenset(domain.strip().lower() for domain in given)
-
-
-def _own_clients(
-    given: Sequence[Mapping[str, Any]], allowed: frozenset[str] | None
-) -> dict[str, Client]:
-    found = [by_the_owner(entry, allowed) for entry in given]
-    clients = {client.id: client for client in found}
-    if len(clients) < len(found):
-        raise ValueError("Two clients of the settings have the same client_id.")
-    return clients
 
 
 def _seconds(name: str, value: int) -> int:

@@ -12,7 +12,7 @@ import json
 import re
 import secrets
 import zlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from personal_auth.client import AUTH_METHODS, Client, plain_name
@@ -144,16 +144,26 @@ def slot(client_id: str) -> str:
     return client_id.removeprefix(STORED).partition("-")[0]
 
 
-def by_the_owner(entry: Mapping[str, Any], allowed: Collection[str] | None) -> Client:
-    """Returns a client that the owner's settings name.
+def by_the_owner(
+    entries: Sequence[Mapping[str, Any]], allowed: Collection[str] | None
+) -> dict[str, Client]:
+    """Returns the clients that the owner's settings name, by their ids.
 
     Args:
-        entry: `client_id`, `redirect_uris`, and when wanted `client_name`, `client_secret`.
+        entries: Each with `client_id`, `redirect_uris`, and when wanted `client_name` and
+            `client_secret`.
         allowed: The owner's redirect domains, as `redirects.check` takes them.
 
     Raises:
-        ValueError: The entry cannot be used; the message is one sentence without the secret.
+        ValueError: An entry cannot be used; the message is one sentence without its secret.
     """
+    clients = {client.id: client for client in (_named(entry, allowed) for entry in entries)}
+    if len(clients) < len(entries):
+        raise ValueError("Two clients of the settings have the same client_id.")
+    return clients
+
+
+def _named(entry: Mapping[str, Any], allowed: Collection[str] | None) -> Client:
     unknown = set(entry) - {"client_id", "client_secret", "client_name", "redirect_uris"}
     if unknown:
         raise ValueError(f"A client of the settings has an unknown member: {min(unknown)}.")

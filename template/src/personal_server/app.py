@@ -36,6 +36,7 @@ def provider(settings: Settings) -> PersonalAuthProvider:
         access_token_expiry_seconds=settings.access_token_expiry_seconds,
         state_dir=settings.state_dir,
         server_name=answers()["project_name"],
+        clients=settings.clients,
         trusted_proxies=settings.trusted_proxies,
     )
 

@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv.parser import parse_stream
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -25,6 +33,7 @@ from pydantic_settings import (
 from personal_auth.addresses import network
 from personal_auth.identity import Identity
 from personal_auth.owner import check_configured
+from personal_auth.registration import by_the_owner
 
 SHORTEST_PASSWORD = 12
 PREFIX = "MCP_"
@@ -105,6 +114,21 @@ def _domains(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _clients(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        entries = json.loads(value)
+    except ValueError:
+        entries = None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError(
+            'it is no JSON list of clients, such as [{"client_id": "my-app", "redirect_uris":'
+            ' ["http://localhost/callback"]}]'
+        )
+    return tuple(entries)
+
+
 def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
     for text in value:
         network(text)
@@ -113,6 +137,7 @@ def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 Folder = Annotated[Path, AfterValidator(_folder)]
+Entries = tuple[dict[str, Any], ...]
 Seconds = Annotated[int, Field(ge=1, le=10 * 365 * 24 * 60 * 60)]
 
 
@@ -129,6 +154,7 @@ class Settings(BaseSettings):
     data_dir: Annotated[Folder, Field(validate_default=True)] = Path("data")
     access_token_expiry_seconds: Seconds = 30 * 24 * 60 * 60  # 30 days
     allowed_redirect_domains: Annotated[Words, AfterValidator(_domains)]
+    clients: Annotated[Entries, NoDecode, BeforeValidator(_clients)] = Field((), repr=False)
     storage_url: Annotated[str, AfterValidator(_not_yet)] | None = None
     trusted_proxies: Annotated[Words, AfterValidator(_networks)] = ()
     log_format: Literal["text", "json"] = "text"
@@ -145,6 +171,12 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Lets the environment win over `.env`, and both over the answers."""
         return env_settings, dotenv_settings, init_settings
+
+    @field_validator("clients")
+    @classmethod
+    def _clients_can_be_used(cls, value: Entries, info: ValidationInfo) -> Entries:
+        by_the_owner(value, info.data.get("allowed_redirect_domains"))
+        return value
 
     @model_validator(mode="after")
     def _local_url_follows_the_port(self) -> Settings:
