@@ -102,7 +102,7 @@ class Consent:
 
     async def _ask(self, request: Request) -> Response:
         wish = await self._tickets.read(Parameters(request.scope["query_string"]))
-        audit.record(Event.ASKED, client=wish.client.name, to=wish.redirect.host)
+        audit.record(Event.ASKED, **self._names(wish))
         browser = self._cookie(request, "browser") or secrets.token_urlsafe(24)
         return await self._page(request, wish, browser, self._tickets.seal(wish, browser))
 
@@ -179,16 +179,15 @@ class Consent:
                 200, "Done", f"{wish.client.name or 'The app'} is connected; close this page."
             )
         await self._clients.keep(wish.client)
-        audit.record(Event.APPROVED, client=wish.client.name, to=wish.redirect.host)
+        audit.record(Event.APPROVED, **self._names(wish))
         asyncio.get_running_loop().call_later(
-            self._limits.code_seconds,
-            lambda: in_background(self._look_after(code, wish.client.name)),
+            self._limits.code_seconds, lambda: in_background(self._look_after(code, wish))
         )
         return self._redirect(wish, code=code)
 
     def _denied(self, wish: Wish, proven: bool) -> Response:
         by = "owner" if proven else "anybody"
-        audit.record(Event.DENIED, client=wish.client.name, to=wish.redirect.host, by=by)
+        audit.record(Event.DENIED, by=by, **self._names(wish))
         if self._every_host and not proven:  # anybody's host: not ours to send browsers to
             return self._pages.message(200, "Denied", "Nothing was connected; close this page.")
         return self._redirect(wish, error="access_denied")
@@ -215,10 +214,15 @@ class Consent:
         device = await self._owner.new_device()
         self._set_cookie(response, "device", device, self._limits.device_seconds)
 
-    async def _look_after(self, code: str, client_name: str) -> None:
+    async def _look_after(self, code: str, wish: Wish) -> None:
         if await self._grants.is_unredeemed(code):
             hint = "The client never came back for its code; docs/troubleshooting.md says why."
-            audit.record(Event.NOT_REDEEMED, hint, client=client_name)
+            audit.record(Event.NOT_REDEEMED, hint, **self._names(wish))
+
+    def _names(self, wish: Wish) -> dict[str, str]:
+        """Returns what the log says of a request; the grant is there once it is approved."""
+        grant = self._grants.id_of(wish.nonce)
+        return {"grant": grant, "client": wish.client.name, "to": wish.redirect.host}
 
     def _unknown_client(self) -> Response:
         return self._pages.message(

@@ -104,7 +104,7 @@ class Grants:
         """
         code = CODE + to_text(self._sealer().mac("code", approval.nonce.encode()))
         key = digest(code)
-        gid = self._sealer().mac("grant", approval.nonce.encode()).hex()[:GRANT_ID_CHARS]
+        gid = self.id_of(approval.nonce)
         known, live, grant = await self._records.get_together(
             ("codes", key), ("live", key), ("grants", gid)
         )
@@ -131,6 +131,10 @@ class Grants:
         live_put = Put("live", key, {"at": self._clock()}, 2 * self._limits.code_seconds)
         await self._records.put(Put("codes", key, record, memory), live_put)
         return code
+
+    def id_of(self, nonce: str) -> str:
+        """Returns the id of the grant that the consent page with this nonce leads to."""
+        return self._sealer().mac("grant", nonce.encode()).hex()[:GRANT_ID_CHARS]
 
     async def is_unredeemed(self, code: str) -> bool:
         """Tells whether a code that was issued still waits for its client."""
