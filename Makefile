@@ -15,7 +15,7 @@ demo: $(INSTALLED) ## render the template with its defaults, start the result, v
 test: $(INSTALLED) ## run every test
 	@command -v git >/dev/null || sh scripts/install-debian.sh git
 	@sh scripts/install-programs.sh
-	$(PYTHON) -m pytest -n 2 --dist loadfile -rs $(ARGS)
+	$(PYTHON) -m pytest -n 2 --dist loadfile -rs $(if $(ARGS),$(ARGS),--cov --cov-report=term)
 
 pins: $(UV) ## write tests/requirements.txt anew from pyproject.toml
 	$(UV) pip compile --quiet --upgrade --universal --no-header --no-annotate --group dev -o tests/requirements.txt
