@@ -39,6 +39,13 @@ from personal_auth.pages import Pages
 from personal_auth.store import in_background
 from personal_auth.tickets import START_AGAIN, Tickets, Wish
 
+UNKNOWN_CLIENT_STEPS = (
+    ("mcp-remote", "Quit the app, delete the folder .mcp-auth in your home folder, start again."),
+    ("Claude Code", "Type /mcp, choose this server, then Clear authentication, and sign in again."),
+    ("Codex", "Run codex mcp logout and codex mcp login, each with this server’s name."),
+    ("any other app", "Remove this server there and add it again."),
+)
+
 
 class Consent:
     """Serves `/authorize`."""
@@ -176,7 +183,7 @@ class Consent:
         code = await self._grants.issue_code(approval)
         if code is None:
             return self._pages.message(
-                200, "Done", f"{wish.client.name or 'The app'} is connected; close this page."
+                200, "Done", "The app is connected already; you can close this page."
             )
         await self._clients.keep(wish.client)
         audit.record(Event.APPROVED, **self._names(wish))
@@ -228,9 +235,11 @@ class Consent:
         return self._pages.message(
             400,
             "This server does not know the app",
-            "The app remembers a registration from another time or another server.",
-            "Remove this server in the app and add it again. For mcp-remote delete the folder"
-            " ~/.mcp-auth, then start it again.",
+            "The app uses a registration that this server never made or has lost. Nothing was"
+            " connected.",
+            "If you started this yourself, let the app forget this server and begin anew. If not,"
+            " close this page.",
+            steps=UNKNOWN_CLIENT_STEPS,
         )
 
     def _cookie(self, request: Request, name: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -58,23 +59,43 @@ class Pages:
         error: str = "",
         status: int = 200,
     ) -> HTMLResponse:
-        """Asks the owner to approve or deny one client."""
+        """Asks the owner to approve or deny one client.
+
+        Args:
+            client_name: What the client calls itself, which proves nothing.
+            redirect: Where a code would go.
+            ticket: The sealed request, which the form sends back.
+            ask_password: False when the browser has already proven the owner.
+            verified_host: The https host that the client's metadata document was fetched from.
+                None for a client that registered itself, of which nothing is verified.
+            changed: True when the document's redirect URIs are others than the owner approved.
+            error: Why the last attempt led nowhere.
+            status: 200, or the status that goes with the error.
+        """
         return self._page(
             "consent.html",
             status,
-            client_name=client_name or "An app without a name",
-            destination=redirect.shown,
-            redirect_uri=redirect.uri,
+            client_name=client_name,
+            redirect=redirect,
             ticket=ticket,
             ask_password=ask_password,
             verified_host=verified_host,
             changed=changed,
             error=error,
+            waiting=status == 429,
         )
 
-    def message(self, status: int, title: str, cause: str, cure: str = "") -> HTMLResponse:
-        """Says what happened and what to do about it."""
-        return self._page("message.html", status, title=title, cause=cause, cure=cure)
+    def message(
+        self,
+        status: int,
+        title: str,
+        cause: str,
+        cure: str = "",
+        steps: Sequence[tuple[str, str]] = (),
+    ) -> HTMLResponse:
+        """Says what happened and what to do about it; `steps` are pairs of an app and its cure."""
+        values = {"title": title, "cause": cause, "cure": cure, "steps": steps}
+        return self._page("message.html", status, **values)
 
     def _page(self, name: str, status: int, **values: object) -> HTMLResponse:
         html = self._environment.get_template(name).render(**values)

@@ -42,11 +42,6 @@ class Redirect:
         head = f"{self.scheme}://{self.host}"
         return head + self.uri.removeprefix(f"{head}:{self.port}" if self.port else head)
 
-    @property
-    def shown(self) -> str:
-        """What the consent page calls the destination."""
-        return "this computer (localhost)" if self.loopback else self.host
-
 
 def read(uri: str) -> Redirect:
     """Takes a redirect URI apart.
