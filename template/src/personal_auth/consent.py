@@ -15,7 +15,6 @@ import secrets
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -278,13 +277,11 @@ class Consent:
         parameters = {**answer, "iss": self._identity.issuer}  # RFC 9207
         if wish.state is not None:
             parameters["state"] = wish.state
-        uri = wish.redirect.uri
-        target = f"{uri}{'&' if '?' in uri else '?'}{urlencode(parameters)}"
         # 303, so that the browser goes on with GET; a 307 would repeat the POST at the client's.
         return Response(
             status_code=303,
             headers={
-                "Location": target,
+                "Location": wish.redirect.answered(parameters),
                 "Cache-Control": "no-store",
                 "Referrer-Policy": "no-referrer",
             },
