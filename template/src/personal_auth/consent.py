@@ -210,7 +210,7 @@ class Consent:
                 return await self._page(request, wish, browser, text, error)
         response = await self._approved(wish)
         if not proven:
-            await self._remember(response)
+            await self._remember(request, response)
         return response
 
     def _require_own_page(self, request: Request) -> None:
@@ -287,10 +287,10 @@ class Consent:
             },
         )
 
-    async def _remember(self, response: Response) -> None:
-        session = await self._owner.new_session()
+    async def _remember(self, request: Request, response: Response) -> None:
+        session = await self._owner.new_session(self._cookie(request, "session"))
         self._set_cookie(response, "session", session, self._limits.session_seconds)
-        device = await self._owner.new_device()
+        device = await self._owner.new_device(self._cookie(request, "device"))
         self._set_cookie(response, "device", device, self._limits.device_seconds)
 
     async def _look_after(self, code: str, client_name: str) -> None:
