@@ -6,6 +6,7 @@ How a real browser reads what passes is in tests/browser/test_url_parser.py.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Collection
 from typing import Any
 from urllib.parse import parse_qsl
@@ -252,6 +253,7 @@ REFUSED = [
     refused("https://claude.ai/cb?error_uri=x", NO_ANSWER, "an address for it"),
     refused("https://claude.ai/cb?code", NO_ANSWER, "a code without a value"),
     refused("https://claude.ai/cb?x=1;code=theirs", NO_ANSWER, "after a semicolon"),
+    refused("https://claude.ai/cb?code=x?y=1", NO_ANSWER, "before another question mark"),
     refused("https://claude.ai/cb?%63ode=theirs", NO_ANSWER, "a name that is encoded"),
     refused("https://claude.ai/cb?Code=theirs", NO_ANSWER, "a name in capitals"),
     refused("https://claude.ai/cb?+code=theirs", NO_ANSWER, "a name with a space"),
@@ -332,6 +334,7 @@ def test_a_tricky_uri_gets_nothing_even_when_registered(
         check(uri, [registered], allowed)
 
     assert isinstance(refusal.value, RedirectNotAllowed) == (because == NOT_ALLOWED)
+    assert re.fullmatch(r"(The redirect URI|It wants its access)\b.*\.", refusal.value.description)
 
 
 @pytest.mark.parametrize(("uri", "registered", "allowed", "because", "why"), REFUSED)

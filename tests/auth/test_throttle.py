@@ -213,6 +213,15 @@ def test_time_before_the_first_attempt_earns_nothing(throttle: Throttle, clock: 
     assert [wait(throttle) for _ in range(6)] == [0, 0, 0, 0, 0, 1]
 
 
+def test_the_wait_over_all_runs_on_while_nobody_tries(clock: Clock) -> None:
+    throttle = Throttle(Limits(), clock)
+    guess_until(throttle, clock, 12, lambda number: f"203.0.113.{number}")
+
+    clock.advance(14)
+
+    assert wait(throttle, THERE) == 1
+
+
 @pytest.mark.parametrize("back", [1, 600, 24 * 60 * 60])
 def test_a_clock_that_is_set_back_makes_nobody_wait_longer(
     throttle: Throttle, clock: Clock, back: float
@@ -235,6 +244,15 @@ def test_a_wait_outlives_a_clock_that_is_set_back_by_its_longest_only(
     assert wait(throttle) == 300
     clock.advance(300)
     assert wait(throttle) == 0
+
+
+def test_a_clock_that_is_set_back_holds_a_new_browser_up_for_fifteen_seconds(clock: Clock) -> None:
+    throttle = Throttle(Limits(), clock)
+    guess_until(throttle, clock, 20, lambda number: f"203.0.113.{number}")
+
+    clock.advance(-24 * 60 * 60)
+
+    assert wait(throttle, THERE) == 15
 
 
 def test_only_so_many_addresses_are_remembered_and_the_latest_are(clock: Clock) -> None:
