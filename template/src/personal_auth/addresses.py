@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 caller: ContextVar[str] = ContextVar("caller", default="")
@@ -45,21 +46,22 @@ def client_address(peer: str, forwarded: Sequence[str], trusted: Iterable[Networ
 
 def one_guesser(address: str) -> str:
     """Returns the unit that one attacker holds: an IPv4 address, an IPv6 /64."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return "unknown"
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((int(parsed), 64), strict=False))
+    parsed = _parsed(address)
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((int(parsed), 64), strict=False))
+    return "unknown" if parsed is None else str(parsed)
 
 
 @lru_cache(maxsize=256)
 def _is_in(address: str, networks: tuple[Network, ...]) -> bool:
+    parsed = _parsed(address)
+    return parsed is not None and any(parsed in each for each in networks)
+
+
+def _parsed(text: str) -> Address | None:
+    """Reads an address, one that maps IPv4 into IPv6 as the IPv4 address (RFC 4291 §2.5.5.2)."""
     try:
-        parsed = ipaddress.ip_address(address)
+        address = ipaddress.ip_address(text)
     except ValueError:
-        return False
-    return any(parsed in each for each in networks)
+        return None
+    return getattr(address, "ipv4_mapped", None) or address

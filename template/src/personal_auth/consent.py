@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -158,7 +157,7 @@ class Consent:
                 return await self._page(request, wish, browser, text, error)
         response = await self._approved(wish)
         if not proven:
-            await self._remember(response)
+            await self._remember(request, response)
         return response
 
     def _require_own_page(self, request: Request) -> None:
@@ -203,22 +202,20 @@ class Consent:
         parameters = {**answer, "iss": self._identity.issuer}  # RFC 9207
         if wish.state is not None:
             parameters["state"] = wish.state
-        uri = wish.redirect.uri
-        target = f"{uri}{'&' if '?' in uri else '?'}{urlencode(parameters)}"
         # 303, so that the browser goes on with GET; a 307 would repeat the POST at the client's.
         return Response(
             status_code=303,
             headers={
-                "Location": target,
+                "Location": wish.redirect.answered(parameters),
                 "Cache-Control": "no-store",
                 "Referrer-Policy": "no-referrer",
             },
         )
 
-    async def _remember(self, response: Response) -> None:
-        session = await self._owner.new_session()
+    async def _remember(self, request: Request, response: Response) -> None:
+        session = await self._owner.new_session(self._cookie(request, "session"))
         self._set_cookie(response, "session", session, self._limits.session_seconds)
-        device = await self._owner.new_device()
+        device = await self._owner.new_device(self._cookie(request, "device"))
         self._set_cookie(response, "device", device, self._limits.device_seconds)
 
     async def _look_after(self, code: str, wish: Wish) -> None:

@@ -32,9 +32,10 @@ T = TypeVar("T")
 
 HASH_MARKS = ("$argon2", "=19=", ",t=", ",p=")
 COMPLETE_HASH = re.compile(
-    r"\$argon2id\$v=19\$m=(?P<memory>[1-9][0-9]{0,7}),t=[1-9][0-9]{0,2},p=[1-9][0-9]?"
-    r"\$[A-Za-z0-9+/]{11,64}\$[A-Za-z0-9+/]{22,128}\Z"
+    r"\$argon2id\$v=19\$m=(?P<memory>[1-9][0-9]{0,7}),t=[1-9][0-9]{0,2},p=(?P<lanes>[1-9][0-9]?)"
+    r"\$[A-Za-z0-9+/]{11,64}\$[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]\Z"  # 32 bytes, nothing cut
 )
+LEAST_MEMORY_KIB = 8  # for each lane (RFC 9106 §3.1)
 MOST_MEMORY_KIB = 256 * 1024
 ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # no 0 or o, no 1 or l
 GROUPS, GROUP_CHARS = 4, 5  # 20 characters of 5 bits: 100 bits
@@ -56,7 +57,9 @@ def hash_password(password: str, salt: bytes | None = None) -> str:
 def is_hash(text: str) -> bool:
     """Tells whether a text is a complete argon2id hash with bearable parameters."""
     match = COMPLETE_HASH.match(text)
-    return match is not None and int(match["memory"]) <= MOST_MEMORY_KIB
+    if match is None:
+        return False
+    return LEAST_MEMORY_KIB * int(match["lanes"]) <= int(match["memory"]) <= MOST_MEMORY_KIB
 
 
 def check_configured(password: str) -> str:
@@ -97,6 +100,7 @@ class Owner:
         self._throttle = Throttle(limits, clock)
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="argon2id")
         self._waiting = 0
+        self._first_hash = asyncio.Lock()
 
     async def sign_in(self, password: str, address: str, device_cookie: str | None) -> None:
         """Proves the owner by password.
@@ -106,18 +110,22 @@ class Owner:
             TooManyAttempts: Too many wrong ones, or too many being checked at this moment.
         """
         device = await self._device(device_cookie)
-        self._throttle.begin(address, device)
-        if not await self._is_password(password):
+        reference = await self._reference()
+        if self._waiting >= self._limits.waiting_hashes:
+            raise TooManyAttempts("Too many sign-ins at this moment: try again in a second.", 1)
+        self._throttle.begin(address, device)  # only now: what is not looked at does not count
+        if not await self._is_password(password, reference):
             audit.record(Event.WRONG_PASSWORD, address=address)
             raise WrongPassword("That is not the password of this server.")
         self._throttle.succeeded(address, device)
         self._proven()
         audit.record(Event.SIGNED_IN, address=address)
 
-    async def new_session(self) -> str:
+    async def new_session(self, earlier: str | None = None) -> str:
         """Returns a session cookie's value; it holds for `Limits.session_seconds`.
 
-        Only its hash is stored, so nobody who reads the state can open a session.
+        Only its hash is stored, so nobody who reads the state can open a session. The browser's
+        earlier session ends.
         """
         session = secrets.token_urlsafe(32)
         record: Record = {
@@ -126,6 +134,7 @@ class Owner:
         }
         life = self._limits.session_seconds
         await self._records.put(Put("sessions", digest(session), record, life))
+        await self._forget("sessions", earlier)
         return session
 
     async def has_session(self, cookie: str | None) -> bool:
@@ -135,26 +144,26 @@ class Owner:
             return False
         return same(record["password"], self._fingerprint(await self._reference()))
 
-    async def new_device(self) -> str:
-        """Returns a device cookie's value, for a browser that has signed in."""
+    async def new_device(self, earlier: str | None = None) -> str:
+        """Returns a device cookie's value, for a browser that has signed in, in place of one."""
         device = secrets.token_urlsafe(32)
         life = self._limits.device_seconds
         record: Record = {"exp": self._clock() + life}
         await self._records.put(Put("devices", digest(device), record, life))
+        await self._forget("devices", earlier)
         return device
 
     async def change_password(self, password: str) -> None:
         """Stores a new password and so ends every session."""
-        await self._records.put(Put("owner", "password", {"hash": hash_password(password)}))
+        hashed = await self._in_thread(hash_password, password)
+        await self._records.put(Put("owner", "password", {"hash": hashed}))
         self._proven()
         audit.record(Event.PASSWORD_CHANGED)
 
-    async def _is_password(self, password: str) -> bool:
-        if self._waiting >= self._limits.waiting_hashes:
-            raise TooManyAttempts("Too many sign-ins at this moment: try again in a second.", 1)
+    async def _is_password(self, password: str, reference: str) -> bool:
         self._waiting += 1
         try:
-            return await self._in_thread(_verify, password, await self._reference())
+            return await self._in_thread(_verify, password, reference)
         finally:
             self._waiting -= 1
 
@@ -163,14 +172,21 @@ class Owner:
         if self._configured is None:
             record: Record | None = await self._records.get("owner", "password")
             return _no_password() if record is None else str(record["hash"])
-        if not is_hash(self._configured):
-            # A salt that stays, so that sessions outlive a restart.
-            salt = self._sealer().mac("password-salt", b"")[:16]
-            self._configured = await self._in_thread(hash_password, self._configured, salt)
+        if is_hash(self._configured):
+            return self._configured
+        async with self._first_hash:  # once, however many ask at once
+            if not is_hash(self._configured):
+                # A salt that stays, so that sessions outlive a restart.
+                salt = self._sealer().mac("password-salt", b"")[:16]
+                self._configured = await self._in_thread(hash_password, self._configured, salt)
         return self._configured
 
     async def _in_thread(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._hashing, work, *arguments)
+
+    async def _forget(self, collection: str, cookie: str | None) -> None:
+        if cookie is not None:
+            await self._records.delete(collection, digest(cookie))
 
     def _fingerprint(self, reference: str) -> str:
         return to_text(self._sealer().mac("password", reference.encode())[:16])

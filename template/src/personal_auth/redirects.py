@@ -8,18 +8,23 @@ by the client, allowed by the owner, and read by a browser exactly as it is read
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from urllib.parse import unquote_plus, urlencode
 
 from personal_auth.errors import InvalidRedirectUri, RedirectNotAllowed
 from personal_auth.identity import LOOPBACK_HOSTS
 
-PLAIN = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+\Z")  # RFC 3986 less "#"
+# RFC 3986 less "#" and less "'", which browsers encode in a query.
+PLAIN = re.compile(r"(?:[A-Za-z0-9\-._~:/?\[\]@!$&()*+,;=]|%[0-9A-Fa-f]{2})+\Z")
 DNS_HOST = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*\Z")
 NUMERIC_END = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\Z")  # what browsers take for IPv4
 WHOLE = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<authority>[^/?]*)(?P<rest>(?:/[^?]*)?)")
 DOT_SEGMENT = re.compile(r"/(?:\.|%2e){1,2}(?:/|\Z)", re.IGNORECASE)
-NEVER = frozenset({"javascript", "data", "file", "blob", "vbscript", "about", "ws", "wss", "ftp"})
+NEVER = frozenset(
+    {"javascript", "data", "file", "blob", "filesystem", "vbscript", "about", "ws", "wss", "ftp"}
+)
+ANSWER = frozenset({"code", "state", "iss", "error", "error_description", "error_uri"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +42,23 @@ class Redirect:
         return self.scheme == "http" and self.host in LOOPBACK_HOSTS
 
     @property
+    def origin(self) -> str:
+        """Scheme, host and port, as they are written in the URI."""
+        return f"{self.scheme}://{self.host}" + (f":{self.port}" if self.port else "")
+
+    @property
     def without_port(self) -> str:
         """The URI with its port left out, which is how loopback URIs are compared."""
-        head = f"{self.scheme}://{self.host}"
-        return head + self.uri.removeprefix(f"{head}:{self.port}" if self.port else head)
+        return f"{self.scheme}://{self.host}" + self.uri.removeprefix(self.origin)
+
+    @property
+    def listed(self) -> str:
+        """How the owner's list names the destination."""
+        return "localhost" if self.loopback else self.origin.removeprefix("https://")
+
+    def answered(self, parameters: Mapping[str, str]) -> str:
+        """Returns the address that carries an answer to the client (RFC 6749 §4.1.2)."""
+        return f"{self.uri}{'&' if '?' in self.uri else '?'}{urlencode(parameters)}"
 
 
 def read(uri: str) -> Redirect:
@@ -50,7 +68,7 @@ def read(uri: str) -> Redirect:
         InvalidRedirectUri: It is not absolute, or a browser could read it otherwise than we do.
     """
     if not PLAIN.match(uri):
-        raise InvalidRedirectUri("The redirect URI has a character that no URI may have.")
+        raise InvalidRedirectUri("The redirect URI has a character that can be read in two ways.")
     match = WHOLE.match(uri)
     if match is None or match["scheme"] in NEVER:
         raise InvalidRedirectUri("The redirect URI must be absolute, with scheme and host.")
@@ -58,6 +76,10 @@ def read(uri: str) -> Redirect:
     host, port = _host_and_port(match["scheme"], authority)
     if DOT_SEGMENT.search(path):
         raise InvalidRedirectUri("The redirect URI must not have . or .. in its path.")
+    if not ANSWER.isdisjoint(_query_names(uri)):
+        raise InvalidRedirectUri(
+            "The redirect URI must not carry an answer, such as code or state."
+        )
     return Redirect(uri=uri, scheme=match["scheme"], host=host, port=port)
 
 
@@ -70,11 +92,19 @@ def _host_and_port(scheme: str, authority: str) -> tuple[str, str]:
     host, port = match["host"], match["port"] or ""
     if port and int(port) > 65535:
         raise InvalidRedirectUri("The redirect URI's port is malformed.")
+    if scheme == "https" and port == "443":
+        raise InvalidRedirectUri("The redirect URI must leave out the port 443.")
     if scheme == "http" and host not in LOOPBACK_HOSTS:
         raise InvalidRedirectUri("The redirect URI must begin with https.")
     if host not in LOOPBACK_HOSTS and (not DNS_HOST.match(host) or NUMERIC_END.match(host)):
         raise InvalidRedirectUri("The redirect URI's host must be a plain DNS name in lower case.")
     return host, port
+
+
+def _query_names(uri: str) -> set[str]:
+    """Names the parameters of the query, as the most lenient of servers would read them."""
+    pairs = re.split("[&;]", uri.partition("?")[2])
+    return {unquote_plus(pair.partition("=")[0]).strip().lower() for pair in pairs}
 
 
 def check(uri: str, registered: Collection[str], allowed: Collection[str] | None) -> Redirect:
@@ -85,8 +115,8 @@ def check(uri: str, registered: Collection[str], allowed: Collection[str] | None
         registered: The client's registered URIs. Compared byte for byte, on loopback with any
             port (RFC 8252 §7.3).
         allowed: The owner's list: hosts (`claude.ai`, `localhost` for every loopback address,
-            `example.com:8443`) or scheme and host (`cursor://anysphere.cursor-mcp`). None allows
-            every https host and every loopback address.
+            `example.com:8443`) or scheme and host (`cursor://anysphere.cursor-mcp`), with the
+            port if there is one. None allows every https host and every loopback address.
 
     Raises:
         InvalidRedirectUri: It may not receive a code; the description says why.
@@ -97,7 +127,7 @@ def check(uri: str, registered: Collection[str], allowed: Collection[str] | None
         raise InvalidRedirectUri("The redirect URI is not one that this client registered.")
     if not _is_allowed(redirect, allowed):
         raise RedirectNotAllowed(
-            f"It wants its access sent to {redirect.host}, which is not on this server's list of"
+            f"It wants its access sent to {redirect.listed}, which is not on this server's list of"
             " allowed redirect domains."
         )
     return redirect
@@ -118,8 +148,6 @@ def _matches(redirect: Redirect, registered: str) -> bool:
 def _is_allowed(redirect: Redirect, allowed: Collection[str] | None) -> bool:
     if redirect.loopback:
         return allowed is None or any(host in allowed for host in LOOPBACK_HOSTS)
-    if redirect.scheme != "https":
-        return allowed is not None and f"{redirect.scheme}://{redirect.host}" in allowed
     if allowed is None:
-        return True
-    return (f"{redirect.host}:{redirect.port}" if redirect.port else redirect.host) in allowed
+        return redirect.scheme == "https"
+    return redirect.listed in allowed

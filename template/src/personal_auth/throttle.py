@@ -46,7 +46,7 @@ class Throttle:
         """
         now = self._clock()
         counters = [self._counter(key) for key in self._keys(address, device)]
-        wait = max(counter.not_before for counter in counters) - now
+        wait = max(self._wait(counter, now) for counter in counters)
         if wait > 0:
             seconds = math.ceil(wait)
             raise TooManyAttempts(
@@ -61,8 +61,13 @@ class Throttle:
             counter = self._counter(key)
             counter.wrong, counter.not_before = 0, 0.0
 
+    def _wait(self, counter: Counter, now: float) -> float:
+        # A clock that is set back does not lengthen a wait.
+        counter.not_before = min(counter.not_before, now + self._longest(counter))
+        return counter.not_before - now
+
     def _count(self, counter: Counter, now: float) -> None:
-        faded = int((now - counter.last) // self._limits.attempt_fades_seconds)
+        faded = max(0, int((now - counter.last) // self._limits.attempt_fades_seconds))
         counter.wrong = max(0, counter.wrong - faded) + 1
         counter.last = now
         over = counter.wrong - self._limits.free_attempts
