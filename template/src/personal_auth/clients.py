@@ -9,6 +9,7 @@ goes into a table of `Limits.stored_clients` slots, oldest evicted, until the ow
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import zlib
 from collections.abc import Callable
@@ -27,6 +28,7 @@ SEALED = "c1."
 STORED = "c1-"
 MAC_BYTES = 16
 NONCE_BYTES = 8
+SLOT = re.compile(r"[0-9]{1,9}\Z")
 
 # Part of the `c1.` format: with other words here, sealed ids that are out there cannot be read.
 WORDS = (
@@ -183,6 +185,8 @@ class Clients:
             raise InvalidRedirectUri(
                 f"A redirect URI must have at most {limits.redirect_uri_chars} characters."
             )
+        if not all(uri.isprintable() for uri in uris):
+            raise InvalidRedirectUri("A redirect URI has a character that no URI may have.")
         refusal: InvalidRedirectUri | None = None
         for uri in uris:
             try:
@@ -195,4 +199,5 @@ class Clients:
 
 
 def _slot(client_id: str) -> str:
-    return client_id.removeprefix(STORED).partition("-")[0]
+    slot = client_id.removeprefix(STORED).partition("-")[0]
+    return slot if SLOT.match(slot) else "none"  # what anybody sends is no key for every store
