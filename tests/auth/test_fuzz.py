@@ -11,12 +11,17 @@ import gc
 import json
 import random
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import strategies as st
+from key_value.aio.stores.postgresql import PostgreSQLStore
+from key_value.aio.stores.redis import RedisStore
 
 from tests.support.asgi import HOST, AppServer, Header, http_scope
 from tests.support.hostile import (
@@ -36,6 +41,7 @@ from tests.support.hostile import (
     listening,
     texts,
 )
+from tests.support.programs import postgres, redis
 from tests.support.site import CALLBACK, PASSWORD, URL, App, Visitor, connect, ticket
 
 FORM = (b"content-type", b"application/x-www-form-urlencoded")
@@ -346,6 +352,37 @@ def test_an_unknown_path_is_json_404_and_never_a_redirect(target: Target, path: 
         answer = target.server.visitor().request(method, path)
 
         assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
+
+
+@pytest.mark.filterwarnings("ignore:A configured store is unstable")
+@pytest.mark.parametrize("start", [postgres, redis], ids=["postgresql", "redis"])
+def test_no_text_of_a_stranger_breaks_a_store(
+    tmp_path: Path, start: Callable[[], AbstractContextManager[str]]
+) -> None:
+    names = ["\x00", "c1-\x00-x", "c1--", "c1-0-\x00", "🙈", "A" * 2000, "c1-" + "9" * 2000 + "-x"]
+    uris = [[CALLBACK, "\x00" + "a" * 900], [CALLBACK, "🙈" * 900]]
+    headers = [(b"host", HOST)]
+
+    with start() as url, listening() as log:
+        store: Any = {postgres: PostgreSQLStore, redis: RedisStore}[start](url=url)
+        server = AppServer(tmp_path / "state", client_storage=store)
+        found = []
+        for name in names:
+            form = urlencode({"client_id": name, "token": name, "redirect_uri": name}).encode()
+            for path in ["/token", "/revoke"]:
+                asked = http_scope("POST", path, [*headers, FORM])
+                found.append(server.ask(asked, [form + b"&grant_type=refresh_token"]))
+            found.append(
+                server.ask(http_scope("GET", f"/authorize?{form.decode()}"[:8000], headers))
+            )
+        for redirect_uris in uris:
+            body = json.dumps({"redirect_uris": redirect_uris}, ensure_ascii=False).encode()
+            found.append(server.ask(http_scope("POST", "/register", [*headers, JSON]), [body]))
+        server.stop(store.close())
+
+    assert {answer.status for answer in found} == {201, 400, 401}
+    log.check()
+    assert not [line for line in log.lines if "[state_not_available]" in line]
 
 
 def test_memory_stays_bounded_however_many_come(target: Target) -> None:

@@ -113,10 +113,13 @@ class AppServer:
     def visitor(self, **headers: str) -> Visitor:
         return AppVisitor(self, headers)  # type: ignore[arg-type]
 
-    def stop(self) -> None:
+    def stop(self, *last: Any) -> None:
+        """Stops the server; `last` are calls for when it has stopped."""
         self._stop.set()
         assert self.run(self._said.get()) == "lifespan.shutdown.complete"
         self.run(self._life)
+        for call in last:
+            self.run(call)
         self.run(self._loop.shutdown_default_executor())
         self._loop.close()
 
