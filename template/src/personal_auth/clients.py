@@ -185,7 +185,7 @@ class Clients:
             raise InvalidRedirectUri(
                 f"A redirect URI must have at most {limits.redirect_uri_chars} characters."
             )
-        if not all(uri.isprintable() for uri in uris):
+        if not all(uri.isascii() and uri.isprintable() for uri in uris):
             raise InvalidRedirectUri("A redirect URI has a character that no URI may have.")
         refusal: InvalidRedirectUri | None = None
         for uri in uris:
