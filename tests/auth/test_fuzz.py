@@ -360,7 +360,7 @@ def test_no_text_of_a_stranger_breaks_a_store(
     tmp_path: Path, start: Callable[[], AbstractContextManager[str]]
 ) -> None:
     names = ["\x00", "c1-\x00-x", "c1--", "c1-0-\x00", "🙈", "A" * 2000, "c1-" + "9" * 2000 + "-x"]
-    uris = [[CALLBACK, "\x00" + "a" * 900], [CALLBACK, "🙈" * 900]]
+    uris = [[CALLBACK, "\x00" + "a" * 900], [CALLBACK, "🙈" * 900], [CALLBACK, '\\"' * 400]]
     headers = [(b"host", HOST)]
 
     with start() as url, listening() as log:

@@ -72,6 +72,7 @@ class Site:
             assert self._thread.is_alive(), "the server did not start"
             assert time.monotonic() < deadline, "the server did not start in time"
             time.sleep(0.005)
+        self.app, self.loop = app, self._server.servers[0].get_loop()
         self.port: int = self._server.servers[0].sockets[0].getsockname()[1]
 
     def stop(self) -> None:
