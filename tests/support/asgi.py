@@ -86,16 +86,11 @@ async def ask(
     return answer
 
 
-class AppServer:
-    """The app of a server on an event loop of its own that runs only while it is asked."""
+class AppLoop:
+    """An app on an event loop of its own that runs only while the app is asked."""
 
-    def __init__(self, state_dir: Path, **options: Any) -> None:
-        self.state_dir, self.clock = state_dir, Clock()
-        given = {"base_url": URL, "password": PASSWORD, "clock": self.clock, **options}
-        self.provider = PersonalAuthProvider(state_dir=state_dir, **given)
-        server = FastMCP("test", auth=self.provider)
-        server.tool(lambda: "pong", name="ping", description="Answers pong.")
-        self.app = server.http_app(stateless_http=True, json_response=True)
+    def __init__(self, app: Any) -> None:
+        self.app = app
         self._loop = asyncio.new_event_loop()
         self._said: asyncio.Queue[str] = asyncio.Queue()
         self._stop = asyncio.Event()
@@ -109,9 +104,6 @@ class AppServer:
         answer = self.run(ask(self.app, scope, chunks, cut=cut))
         assert isinstance(answer, Answer)
         return answer
-
-    def visitor(self, **headers: str) -> Visitor:
-        return AppVisitor(self, headers)  # type: ignore[arg-type]
 
     def stop(self, *last: Any) -> None:
         """Stops the server; `last` are calls for when it has stopped."""
@@ -136,6 +128,21 @@ class AppServer:
             self._said.put_nowait(message["type"])
 
         await self.app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
+
+
+class AppServer(AppLoop):
+    """A server with one tool."""
+
+    def __init__(self, state_dir: Path, **options: Any) -> None:
+        self.state_dir, self.clock = state_dir, Clock()
+        given = {"base_url": URL, "password": PASSWORD, "clock": self.clock, **options}
+        self.provider = PersonalAuthProvider(state_dir=state_dir, **given)
+        server = FastMCP("test", auth=self.provider)
+        server.tool(lambda: "pong", name="ping", description="Answers pong.")
+        super().__init__(server.http_app(stateless_http=True, json_response=True))
+
+    def visitor(self, **headers: str) -> Visitor:
+        return AppVisitor(self, headers)  # type: ignore[arg-type]
 
 
 class AppVisitor(Visitor):
