@@ -72,6 +72,7 @@ class Site:
             assert self._thread.is_alive(), "the server did not start"
             assert time.monotonic() < deadline, "the server did not start in time"
             time.sleep(0.005)
+        self.app, self.loop = app, self._server.servers[0].get_loop()
         self.port: int = self._server.servers[0].sockets[0].getsockname()[1]
 
     def stop(self) -> None:
@@ -101,13 +102,19 @@ class Visitor:
         headers = {"host": urlsplit(URL).netloc, **self.headers, **options.pop("headers", {})}
         if self.cookies:
             headers["cookie"] = "; ".join(f"{k}={v}" for k, v in self.cookies.items())
-        with httpx.Client(trust_env=False, timeout=20, verify=False) as client:
-            url = f"http://127.0.0.1:{self.site.port}{path}"
-            response = client.request(method, url, headers=headers, **options)
+        response = self.send(method, path, headers, **options)
         for line in response.headers.get_list("set-cookie"):
             for name, morsel in SimpleCookie(line).items():
                 self.cookies[name] = morsel.value
         return response
+
+    def send(
+        self, method: str, path: str, headers: dict[str, str], **options: Any
+    ) -> httpx.Response:
+        """Goes over a connection of its own."""
+        with httpx.Client(trust_env=False, timeout=20, verify=False) as client:
+            url = f"http://127.0.0.1:{self.site.port}{path}"
+            return client.request(method, url, headers=headers, **options)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self.request("GET", path, **options)

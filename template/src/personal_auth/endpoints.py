@@ -22,7 +22,6 @@ from personal_auth.clients import Clients
 from personal_auth.errors import (
     InvalidClient,
     InvalidGrant,
-    InvalidRequest,
     Refused,
     UnsupportedGrantType,
 )
@@ -79,7 +78,6 @@ class Endpoints:
             Route(f"{known}/openid-configuration{path}", server),
             Route(f"{known}/oauth-protected-resource", resource),
             Route(f"{known}/oauth-protected-resource{path}", resource),
-            Route(f"{known}/{{rest:path}}", _nothing_here, methods=["GET", "POST"]),
             Route("/register", _refusing(self._register), methods=["POST"]),
             Route("/token", _refusing(self._token), methods=["POST"]),
             Route("/revoke", _refusing(self._revoke), methods=["POST"]),
@@ -190,14 +188,3 @@ def _constant(document: dict[str, Any]) -> Endpoint:
         return JSONResponse(document, headers={"Cache-Control": "public, max-age=300"})
 
     return answer
-
-
-async def _nothing_here(request: Request) -> Response:
-    return refusal(NotHere("There is nothing at this address."))
-
-
-class NotHere(InvalidRequest):
-    """The path leads nowhere."""
-
-    code = "not_found"
-    status = 404

@@ -10,7 +10,7 @@ import re
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from personal_auth.client import Credentials
 from personal_auth.errors import InvalidClient, InvalidRequest, RequestTooLarge, RequestTooSlow
@@ -66,6 +66,7 @@ async def read_body(request: Request, limits: Limits) -> bytes:
     Raises:
         RequestTooLarge: It is longer than `Limits.body_bytes`; the rest is not read.
         RequestTooSlow: It takes longer than `Limits.body_seconds`.
+        InvalidRequest: It broke off; nobody reads the answer.
     """
     body = b""
     try:
@@ -78,6 +79,8 @@ async def read_body(request: Request, limits: Limits) -> bytes:
                     )
     except TimeoutError:
         raise RequestTooSlow("The request's body did not arrive in time.") from None
+    except ClientDisconnect:
+        raise InvalidRequest("The request's body broke off.") from None
     return body
 
 

@@ -89,7 +89,10 @@ class Front:
         allowed = self._cors_origin(scope)
         if allowed is not None:
             send = _with_cors(send, allowed)
-        await (answer or self._app)(scope, receive, send)
+        if answer is None:
+            await self._app(scope, receive, _in_json(scope, receive, send))
+        else:
+            await answer(scope, receive, send)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def sending(message: Message) -> None:
@@ -106,14 +109,14 @@ class Front:
     async def _examine(self, scope: Scope) -> Response | None:
         """Returns the answer that ends the request here, or None when it may go on."""
         if (
-            len(scope.get("raw_path", b"")) + len(scope["query_string"])
+            len(scope.get("raw_path") or b"") + len(scope["query_string"])
             > self._limits.request_line_bytes
         ):
             raise UriTooLong(
                 f"The request line is longer than {self._limits.request_line_bytes} bytes."
             )
         headers = Headers(scope=scope)
-        if not self._identity.knows_host(headers.get("host", "")):
+        if [self._identity.knows_host(host) for host in headers.getlist("host")] != [True]:
             return _plain(
                 421,
                 "misdirected_request",
@@ -183,7 +186,7 @@ def _drop_trailing_slash(scope: Scope) -> None:
     bare = scope["path"].rstrip("/")
     if bare != scope["path"] and (bare in OWN_PATHS or _is_open(bare)):
         scope["path"] = bare
-        scope["raw_path"] = scope.get("raw_path", b"").rstrip(b"/")
+        scope["raw_path"] = (scope.get("raw_path") or b"").rstrip(b"/")
 
 
 def _preflight(headers: Headers) -> Response:
@@ -213,5 +216,37 @@ def _with_cors(send: Send, allowed: str) -> Send:
     return sending
 
 
+def _in_json(scope: Scope, receive: Receive, send: Send) -> Send:
+    """Says in JSON what the router says in plain text: nothing here, or not by this method."""
+    replaced = False
+
+    async def sending(message: Message) -> None:
+        nonlocal replaced
+        answer = _instead(scope, message) if message["type"] == "http.response.start" else None
+        if answer is not None:
+            replaced = True
+            await answer(scope, receive, send)
+        elif not replaced:
+            await send(message)
+
+    return sending
+
+
+def _instead(scope: Scope, start: Message) -> Response | None:
+    headers, path = MutableHeaders(scope=start), scope["path"]
+    if start["status"] == 404 and "endpoint" not in scope:  # no route took it
+        return _plain(404, "not_found", "There is nothing at this address.")
+    if start["status"] != 405 or not (_is_open(path) or path in OWN_PATHS):
+        return None
+    allowed = ", ".join(sorted(re.findall(r"[A-Z]+", headers.get("allow", "POST"))))
+    headers["Allow"] = allowed  # RFC 9110 §15.5.6; the endpoint's own 405 has none
+    if not headers.get("content-type", "").startswith("text/plain"):
+        return None
+    answer = _plain(405, "method_not_allowed", f"This address answers only {allowed}.")
+    answer.headers["Allow"] = allowed
+    return answer
+
+
 def _plain(status: int, code: str, description: str) -> Response:
-    return JSONResponse({"error": code, "error_description": description}, status)
+    body = {"error": code, "error_description": description}
+    return JSONResponse(body, status, {"Cache-Control": "no-store"})

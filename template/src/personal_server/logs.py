@@ -26,6 +26,16 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+def not_broken_http(record: logging.LogRecord) -> bool:
+    """Tells apart the errors that are a visitor's: anybody could fill the log with them.
+
+    After uvicorn has refused broken HTTP by itself, h11 cannot send the app's answer any more, and
+    uvicorn logs that with a traceback as an error of the app.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return type(error).__module__.partition(".")[0] != "h11"
+
+
 def configure(log_format: Literal["text", "json"]) -> None:
     """Sends every logger of the server, FastMCP's and uvicorn's included, through one handler."""
     text = {"format": "%(asctime)s %(levelname)-7s %(message)s", "datefmt": "%Y-%m-%d %H:%M:%S"}
@@ -34,13 +44,21 @@ def configure(log_format: Literal["text", "json"]) -> None:
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {"text": text, "json": {"()": JsonLines}},
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": log_format}},
+            "filters": {"ours": {"()": lambda: not_broken_http}},
+            "handlers": {
+                "stderr": {
+                    "class": "logging.StreamHandler",
+                    "formatter": log_format,
+                    "filters": ["ours"],
+                }
+            },
             "root": {"level": "WARNING", "handlers": ["stderr"]},
             "loggers": {
                 "personal_auth": {"level": "INFO"},
                 "personal_server": {"level": "INFO"},
                 "fastmcp": {"level": "WARNING", "handlers": [], "propagate": True},
-                "uvicorn": {"level": "WARNING", "handlers": [], "propagate": True},
+                # Its warnings are about single requests of anybody's.
+                "uvicorn": {"level": "ERROR", "handlers": [], "propagate": True},
             },
         }
     )

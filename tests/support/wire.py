@@ -1,0 +1,67 @@
+"""Raw bytes to a server and the answers taken apart, without an HTTP library's politeness."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+
+from tests.support.asgi import Answer
+
+STATUS = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) [A-Z][A-Za-z' -]*\Z")
+
+
+def exchange(port: int, *pieces: bytes, patience: float = 0.15) -> bytes:
+    """Sends pieces over one connection; returns what comes until it ends or nothing more does."""
+    received = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        with suppress(ConnectionError):  # it may have been closed on us meanwhile
+            for piece in pieces:
+                connection.sendall(piece)
+        connection.settimeout(patience)
+        with suppress(TimeoutError, ConnectionError):
+            while some := connection.recv(65536):
+                received += some
+    return received
+
+
+def answers(received: bytes, methods: Sequence[str] = ()) -> list[Answer]:
+    """Takes a stream of answers apart; `methods` says which of them were asked by HEAD."""
+    found: list[Answer] = []
+    while received:
+        head, mark, received = received.partition(b"\r\n\r\n")
+        assert mark, f"the head of an answer does not end: {head!r}"
+        first, *lines = head.split(b"\r\n")
+        status = STATUS.match(first)
+        assert status, first
+        headers = []
+        for line in lines:
+            name, colon, value = line.partition(b": ")
+            assert colon, line
+            headers.append((name.lower(), value))
+        answer = Answer(int(status[1]), headers)
+        if answer.status == 100:
+            continue
+        head_only = len(found) < len(methods) and methods[len(found)] == "HEAD"
+        if not head_only and answer.status != 204:
+            answer.body, received = _body(answer, received)
+        found.append(answer)
+    return found
+
+
+def _body(answer: Answer, rest: bytes) -> tuple[bytes, bytes]:
+    if answer.header("transfer-encoding") != "chunked":
+        length = answer.header("content-length")
+        size = int(length) if length else len(rest)  # as long as the connection lasts
+        assert len(rest) >= size, "the answer was cut"
+        return rest[:size], rest[size:]
+    body = b""
+    while True:
+        size_line, _, rest = rest.partition(b"\r\n")
+        size = int(size_line, 16)
+        chunk, end, rest = rest[:size], rest[size : size + 2], rest[size + 2 :]
+        assert end == b"\r\n", "the answer was cut"
+        body += chunk
+        if not size:
+            return body, rest
