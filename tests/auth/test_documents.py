@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import socket
 import threading
@@ -11,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import httpx2
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from fastmcp.server.auth import ssrf
 from joserfc import jwk, jwt
 
-from personal_auth import Limits
+from personal_auth import Limits, outside
 from personal_auth.documents import is_document_url
 from tests.support.publisher import HOST, Publisher, certificate, take_for_public
 from tests.support.site import CALLBACK, PASSWORD, URL, App, Clock, Site, Visitor, approve, ticket
@@ -39,6 +40,17 @@ def publisher(pem: Path, resolved: list[str]) -> Iterator[Publisher]:
     publisher = Publisher(pem)
     yield publisher
     publisher.stop()
+
+
+@pytest.fixture
+def site(tmp_path: Path, clock: Clock, publisher: Publisher) -> Iterator[Site]:
+    site = Site(tmp_path / "state", clock, limits=Limits(document_port=publisher.port))
+    yield site
+    site.stop()
+
+
+def limit(site: Site, **limits: Any) -> None:
+    site.restart(limits=dataclasses.replace(site.provider._limits, **limits))
 
 
 def app_of(site: Site, client_id: str, redirect_uri: str = CALLBACK) -> App:
@@ -179,7 +191,7 @@ def test_a_document_that_lists_no_usable_redirect_sends_nobody_anywhere(
 def test_what_is_no_document_is_refused_within_bounds(
     site: Site, publisher: Publisher, body: bytes, http: dict[str, Any]
 ) -> None:
-    site.restart(limits=Limits(document_fetch_seconds=1.0))
+    limit(site, document_fetch_seconds=1.0)
     publisher.publish()
     app = app_of(site, publisher.answer("/odd.json", body, **http))
 
@@ -198,30 +210,115 @@ def test_what_is_no_document_is_refused_within_bounds(
         "172.16.5.4",
         "192.168.1.1",
         "169.254.169.254",
+        "168.63.129.16",
         "100.64.0.1",
         "0.0.0.0",
         "224.0.0.1",
         "::1",
         "fd00::1",
         "fe80::1",
+        "fec0::1",
+        "ff02::1",
         "::ffff:127.0.0.1",
+        "::127.0.0.1",
+        "2002:7f00:1::",
         "64:ff9b::7f00:1",
+        "fe80::1%eth0",
     ],
 )
 def test_a_document_at_an_address_that_is_not_public_is_never_fetched(
     site: Site, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
-    async def resolve(hostname: str, port: int = 443) -> list[str]:
-        return ["8.8.8.8", address]
+    def resolve(host: str, port: int) -> list[Any]:
+        return [(0, 0, 0, "", (each, port)) for each in ("8.8.8.8", address)]
 
-    monkeypatch.setattr(ssrf, "resolve_hostname", resolve)
+    monkeypatch.undo()  # the publisher is no exception now
+    monkeypatch.setattr(outside, "resolve", resolve)
     with socket.create_server(("127.0.0.1", 0)) as trap:
         trap.settimeout(0.05)
-        page = ask(app_of(site, f"https://inside.example:{trap.getsockname()[1]}/client.json"))
+        port = trap.getsockname()[1]
+        limit(site, document_port=port)
+        page = ask(app_of(site, f"https://inside.example:{port}/client.json"))
         with pytest.raises(TimeoutError):
             trap.accept()
 
     assert "not public" in refusal(page)
+
+
+def test_a_document_at_an_odd_port_is_never_fetched(site: Site, publisher: Publisher) -> None:
+    app = app_of(site, publisher.publish())
+    limit(site, document_port=443)
+
+    assert "must be at port 443" in refusal(ask(app))
+    assert publisher.asked == []
+
+
+def test_slow_name_servers_hold_up_nothing_else(
+    site: Site, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit(site, document_fetch_seconds=1.5, documents_at_once=4)
+    connected = app_of(site, publisher.publish())
+    tokens = connected.redeem(approve(connected)).json()
+    over, real = threading.Event(), outside.resolve
+
+    def slow(host: str, port: int) -> list[Any]:
+        if host.startswith("tarpit"):
+            over.wait(30)
+        return real(host, port)
+
+    monkeypatch.setattr(outside, "resolve", slow)
+    pits = [f"https://tarpit{n}.{HOST}:{publisher.port}/client.json" for n in range(6)]
+    try:
+        stuck = in_parallel(*[lambda pit=pit: ask(app_of(site, pit)) for pit in pits[:4]])
+        stuck += [ask(app_of(site, pit)) for pit in pits[4:]]
+        threads = [each.name for each in threading.enumerate()].count("resolver")
+        before = time.monotonic()
+        refreshed = connected.refresh(tokens["refresh_token"])
+        waited = time.monotonic() - before
+        known = ask(connected)
+    finally:
+        over.set()
+        site.stop()
+        site.start()
+
+    assert [page.status_code for page in stuck] == [503] * 6
+    assert threads == 4  # a name that hangs keeps its place after its asker was told
+    assert (refreshed.status_code, known.status_code) == (200, 200)
+    assert waited < 2
+
+
+def test_a_host_of_many_addresses_is_tried_at_few(
+    site: Site, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def resolve(host: str, port: int) -> list[Any]:
+        return [(0, 0, 0, "", (f"127.0.0.{n}", port)) for n in range(2, 200)]
+
+    def is_public(address: str) -> bool:
+        tried.append(address)
+        return True
+
+    monkeypatch.setattr(outside, "resolve", resolve)
+    monkeypatch.setattr(outside, "is_public", is_public)
+    connections = _connections(monkeypatch)
+
+    refusal(ask(app_of(site, publisher.publish())))
+
+    assert len(tried) == 198  # every one has to be public
+    assert len(connections) == 2
+
+
+def _connections(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    made: list[str] = []
+    real = httpx2.AsyncClient.stream
+
+    def stream(self: Any, method: str, url: str, **options: Any) -> Any:
+        made.append(url)
+        return real(self, method, url, **options)
+
+    monkeypatch.setattr(httpx2.AsyncClient, "stream", stream)
+    return made
 
 
 def test_a_name_is_resolved_once_and_that_address_is_the_one_asked(
@@ -282,7 +379,7 @@ def test_a_document_is_kept_as_long_as_its_headers_say_within_a_day(
 
 
 def test_the_number_of_documents_that_are_kept_is_bounded(site: Site, publisher: Publisher) -> None:
-    site.restart(limits=Limits(documents_kept=2))
+    limit(site, documents_kept=2)
     apps = [app_of(site, publisher.publish(f"/{number}.json")) for number in range(3)]
 
     for app in [*apps, apps[2], apps[0]]:
@@ -313,31 +410,56 @@ def test_many_who_ask_for_one_document_at_once_share_one_fetch(
     assert publisher.asked == ["/client.json"]
 
 
-def test_one_address_can_have_few_documents_fetched_at_once(
-    site: Site, publisher: Publisher
+def test_few_documents_are_fetched_in_a_minute_for_one_address_and_over_all(
+    site: Site, clock: Clock, publisher: Publisher
 ) -> None:
-    site.restart(
-        limits=Limits(documents_at_once=3, documents_at_once_for_one=2),
-        trusted_proxies=["127.0.0.1"],
-    )
+    limit(site, documents_a_minute=3, documents_a_minute_for_one=2)
+    site.restart(trusted_proxies=["127.0.0.1"])
+    apps = [app_of(site, publisher.publish(f"/{number}.json")) for number in range(5)]
+
+    def status(app: App, address: str) -> int:
+        visitor = site.visitor(**{"x-forwarded-for": address})
+        return visitor.get("/authorize", params=app.query()).status_code
+
+    one = [status(app, "198.51.100.1") for app in apps[:3]]
+    others = [status(apps[3], "198.51.100.2"), status(apps[4], "198.51.100.3")]
+    kept = status(apps[0], "198.51.100.1")
+    clock.advance(60)
+
+    assert one == [200, 200, 503]
+    assert others == [200, 503]
+    assert kept == 200
+    assert status(apps[4], "198.51.100.3") == 200
+
+
+def test_few_documents_are_fetched_at_once(site: Site, publisher: Publisher) -> None:
+    limit(site, documents_at_once=2)
     apps = [
         app_of(site, publisher.publish(f"/{number}.json", http={"seconds": 0.8}))
-        for number in range(5)
+        for number in range(3)
     ]
 
-    def asks(app: App, address: str) -> Any:
-        visitor = site.visitor(**{"x-forwarded-for": address})
-        return lambda: visitor.get("/authorize", params=app.query())
+    answers = in_parallel(*[lambda app=app: ask(app) for app in apps])
 
-    flood = [asks(app, "198.51.100.1") for app in apps[:3]]
-    others = [asks(apps[3], "198.51.100.2"), asks(apps[4], "198.51.100.3")]
-    answers = in_parallel(*flood, *others)
-    later = ask(apps[4])
-
-    assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 503, 503]
-    assert len(publisher.asked) == 4
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 503]
     assert all(a.headers["retry-after"] for a in answers if a.status_code == 503)
-    assert later.status_code == 200
+
+
+def test_an_app_that_was_approved_may_ask_while_its_host_is_away(
+    site: Site, publisher: Publisher
+) -> None:
+    no_store = {"headers": {"Cache-Control": "no-store"}}
+    app, other = (
+        app_of(site, publisher.publish(http=no_store)),
+        app_of(site, publisher.publish("/other.json", http=no_store)),
+    )
+    approve(app)
+
+    publisher.stop()
+
+    assert ask(app).status_code == 200
+    assert ask(other).status_code == 503
+    refusal(ask(app, redirect_uri="https://claude.ai/elsewhere"))
 
 
 def test_a_changed_redirect_list_is_shown_and_asks_for_consent_again(
@@ -423,7 +545,7 @@ def test_the_token_endpoint_never_fetches_for_a_client_that_nobody_approved(
 
 
 def test_documents_can_be_turned_off(site: Site, publisher: Publisher) -> None:
-    site.restart(limits=Limits(document_bytes=0))
+    limit(site, document_bytes=0)
     app = app_of(site, publisher.publish())
 
     metadata = site.visitor().get("/.well-known/oauth-authorization-server").json()
@@ -503,7 +625,47 @@ def test_keys_at_an_address_that_is_not_public_prove_nothing(
 
     answer = by_key(app, approve(app), signed(key, app.id))
 
-    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+    assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
+
+
+@pytest.mark.parametrize(
+    "outage",
+    [
+        {"body": b"<html>under maintenance</html>"},
+        {"body": b"", "status": 503},
+        {"body": b"[]"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("place", ["/client.json", "/jwks.json"])
+def test_an_outage_of_the_keys_host_is_no_reason_to_register_anew(
+    site: Site, clock: Clock, publisher: Publisher, key: Any, place: str, outage: dict[str, Any]
+) -> None:
+    public = json.dumps({"keys": [key.as_dict(private=False)]}).encode()
+    uri = publisher.answer("/jwks.json", public)
+    app = app_of(site, keyed(publisher, key, jwks=None, jwks_uri=uri))
+    code = approve(app)
+    clock.advance(1)  # the code lives, the documents are asked for anew
+
+    publisher.answer(place, **outage)
+    site.restart()
+    away = by_key(app, code, signed(key, app.id))
+    keyed(publisher, key, jwks=None, jwks_uri=publisher.answer("/jwks.json", public))
+    back = by_key(app, code, signed(key, app.id))
+
+    assert (away.status_code, away.json()["error"]) == (503, "temporarily_unavailable")
+    assert away.headers["retry-after"]
+    assert back.status_code == 200
+
+
+def test_odd_redirects_in_a_document_do_not_keep_a_client_from_proving_itself(
+    site: Site, publisher: Publisher, key: Any
+) -> None:
+    odd = ["com.example.app:/callback", "", "\ud800", CALLBACK]
+    app = app_of(site, keyed(publisher, key, redirect_uris=[*odd[:2], CALLBACK]))
+
+    assert by_key(app, approve(app), signed(key, app.id)).status_code == 200
+    refusal(ask(app_of(site, keyed(publisher, key, path="/odd.json", redirect_uris=odd))))
 
 
 @pytest.mark.parametrize(
@@ -546,6 +708,7 @@ def test_an_assertion_of_another_key_or_none_or_used_before_proves_nothing(
         by_key(app, code, assertion)
         for assertion in (signed(foreign, app.id), None, unsigned, "x", "a.b.c")
     ]
+    refused.append(app.redeem(code, client_assertion=once, client_assertion_type="something"))
     accepted = by_key(app, code, once)
     replayed = by_key(app, "pac_other", once)
 

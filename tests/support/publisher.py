@@ -1,8 +1,8 @@
 """A real https host on loopback that publishes clients' metadata documents.
 
-FastMCP's fetcher reaches public addresses only, so for these tests `app.example` is taken for one:
-its name resolves to 127.0.0.1, that one address counts as public, and its certificate is trusted.
-All else of the fetcher is the real one.
+The fetcher reaches public addresses only, so for these tests `app.example` is taken for one: its
+name resolves to 127.0.0.1, that one address counts as public, and its certificate is trusted. All
+else of the fetcher is the real one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import datetime
 import http.server
 import ipaddress
 import json
+import socket
 import ssl
 import threading
 import time
@@ -23,7 +24,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from fastmcp.server.auth import ssrf
+
+from personal_auth import outside
 
 HOST = "app.example"
 
@@ -64,7 +66,8 @@ class Publisher:
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        self.origin = f"https://{HOST}:{self._server.server_address[1]}"
+        self.port: int = self._server.server_address[1]
+        self.origin = f"https://{HOST}:{self.port}"
 
     def url(self, path: str = "/client.json") -> str:
         return self.origin + path
@@ -124,17 +127,16 @@ def certificate(folder: Path) -> Path:
 
 
 def take_for_public(monkeypatch: pytest.MonkeyPatch, certificate: Path) -> list[str]:
-    """Lets FastMCP's fetcher reach the publisher; returns the names that are being resolved."""
+    """Lets the fetcher reach the publisher; returns the names that are being resolved."""
     resolved: list[str] = []
-    real = ssrf.is_ip_allowed
+    real = outside.is_public
 
-    async def resolve(hostname: str, port: int = 443) -> list[str]:
-        resolved.append(hostname)
-        if hostname.endswith(HOST):
-            return ["127.0.0.1"]
-        return [str(ipaddress.ip_address(hostname))]
+    def resolve(host: str, port: int) -> list[Any]:
+        resolved.append(host)
+        address = "127.0.0.1" if host.endswith(HOST) else str(ipaddress.ip_address(host))
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
 
-    monkeypatch.setattr(ssrf, "resolve_hostname", resolve)
-    monkeypatch.setattr(ssrf, "is_ip_allowed", lambda ip: ip == "127.0.0.1" or real(ip))
+    monkeypatch.setattr(outside, "resolve", resolve)
+    monkeypatch.setattr(outside, "is_public", lambda ip: ip == "127.0.0.1" or real(ip))
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     return resolved

@@ -8,18 +8,19 @@ asking anybody outside.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from personal_auth.client import BY_KEY, Client, Credentials
-from personal_auth.documents import Document, Documents, is_document_url
-from personal_auth.errors import InvalidClient
+from personal_auth.documents import Documents, is_document_url
+from personal_auth.errors import DocumentUnavailable, InvalidClient, InvalidDocument
 from personal_auth.records import Records
 from personal_auth.registration import SEALED, STORED, Registrations, slot
 from personal_auth.sealing import digest
 from personal_auth.store import Put
 
-Prove = Callable[[str, Document], Awaitable[None]]
-"""Checks an assertion that a client signed; raises InvalidClient."""
+Prove = Callable[[str, str, Mapping[str, Any]], Awaitable[None]]
+"""Checks an assertion of the client with this id by its key set; raises InvalidClient."""
 
 
 class Clients:
@@ -56,11 +57,17 @@ class Clients:
 
         Raises:
             InvalidClient: There is none.
-            DocumentUnavailable: Its metadata document cannot be fetched now.
+            DocumentUnavailable: Its metadata document cannot be fetched now, and the owner never
+                approved it.
         """
         if self._documents is None or client_id in self._own or not is_document_url(client_id):
             return await self.known(client_id)
-        found = await self._documents.get(client_id)
+        try:
+            found = await self._documents.get(client_id)
+        except DocumentUnavailable:
+            with suppress(InvalidClient):
+                return await self.known(client_id)  # as it was when the owner approved it
+            raise
         return Client(found.url, found.name, found.redirect_uris, found.auth_method)
 
     async def known(self, client_id: str) -> Client:
@@ -73,10 +80,9 @@ class Clients:
             return self._own[client_id]
         if client_id.startswith(SEALED):
             return self._registrations.unseal(client_id)
-        approved, waiting = await self._records.get_together(
-            ("clients", digest(client_id)), ("waiting_clients", slot(client_id))
-        )
-        record = approved or waiting
+        record = await self._records.get("clients", digest(client_id))
+        if record is None and client_id.startswith(STORED):
+            record = await self._records.get("waiting_clients", slot(client_id))
         if record is None or record["id"] != client_id:
             raise InvalidClient("The client is unknown: it must register again.")
         return Client.from_record(record)
@@ -86,7 +92,7 @@ class Clients:
 
         Raises:
             InvalidClient: It is unknown, or does not prove itself.
-            DocumentUnavailable: Its keys cannot be fetched now.
+            DocumentUnavailable: Its keys cannot be had now.
         """
         client = await self.known(credentials.client_id)
         if client.auth_method != BY_KEY:
@@ -94,8 +100,15 @@ class Clients:
         elif credentials.assertion is None or self._documents is None:
             raise InvalidClient("The client must authenticate by private_key_jwt.")
         else:
-            await self._prove(credentials.assertion, await self._documents.get(client.id))
+            keys = await self._keys(self._documents, client.id)
+            await self._prove(credentials.assertion, client.id, keys)
         return client
+
+    async def _keys(self, documents: Documents, client_id: str) -> Mapping[str, Any]:
+        try:
+            return await documents.keys(await documents.get(client_id))
+        except InvalidDocument as error:  # it was in order once: no reason to register anew
+            raise DocumentUnavailable from error
 
     async def keep(self, client: Client) -> None:
         """Makes a client that the owner approved outlive its registration or its document."""

@@ -23,6 +23,7 @@ from personal_auth.limits import Limits
 from personal_auth.redirects import read
 
 SHARED_SECRETS = ("client_secret_post", "client_secret_basic", "client_secret_jwt")
+MINUTE = 60.0
 MAX_AGE = re.compile(r"max-age=\"?([0-9]{1,10})\"?\Z")
 
 Fetch = Callable[[str], Awaitable[tuple[bytes, Mapping[str, str]]]]
@@ -45,15 +46,15 @@ class Document:
 
 
 class Documents:
-    """Fetches metadata documents and keeps them for a while."""
+    """Fetches metadata documents and key sets, and keeps them for a while."""
 
     def __init__(self, fetch: Fetch, limits: Limits, clock: Callable[[], float]) -> None:
         self._fetch = fetch
         self._limits = limits
         self._clock = clock
-        self._kept: OrderedDict[str, tuple[float, Document]] = OrderedDict()
-        self._under_way: dict[str, asyncio.Task[Document]] = {}
-        self._askers: Counter[str] = Counter()
+        self._kept: OrderedDict[tuple[str, str], tuple[float, Any]] = OrderedDict()
+        self._under_way: dict[tuple[str, str], asyncio.Task[Any]] = {}
+        self._minute, self._asked = 0.0, Counter[str]()
 
     async def get(self, url: str) -> Document:
         """Returns the document at a client id that is a URL.
@@ -62,44 +63,74 @@ class Documents:
             InvalidDocument: It is not a document that names a client.
             DocumentUnavailable: It cannot be had at this moment.
         """
+        limits = self._limits
+        document: Document = await self._understood(
+            "document",
+            url,
+            lambda body: parse(url, body, limits.client_name_chars),
+            limits.document_most_seconds,
+        )
+        return document
+
+    async def keys(self, document: Document) -> Mapping[str, Any]:
+        """Returns the key set of a client (RFC 7517 §5), kept for `Limits.document_seconds`.
+
+        Raises:
+            InvalidDocument: It has none.
+            DocumentUnavailable: It cannot be had at this moment.
+        """
+        if "jwks" in document.keys:
+            found: Mapping[str, Any] = _object(document.keys["jwks"])
+        else:
+            url = str(document.keys.get("jwks_uri"))
+            found = await self._understood("keys", url, _json, self._limits.document_seconds)
+        return found
+
+    async def _understood(
+        self, kind: str, url: str, understand: Callable[[bytes], Any], most_seconds: int
+    ) -> Any:
         if not is_document_url(url) or len(url) > self._limits.redirect_uri_chars:
             raise InvalidDocument("A client id that is a URL must be https with host and path.")
-        expires, document = self._kept.get(url, (0.0, None))
-        if document is not None and self._clock() < expires:
-            return document
-        if url not in self._under_way:
-            self._under_way[url] = self._begin(url)
-        return await asyncio.shield(self._under_way[url])
+        expires, value = self._kept.get((kind, url), (0.0, None))
+        if value is not None and self._clock() < expires:
+            return value
+        if (kind, url) not in self._under_way:
+            self._spend(one_guesser(caller.get()))
+            loading = self._load((kind, url), understand, most_seconds)
+            task = self._under_way[kind, url] = asyncio.create_task(loading)
+            task.add_done_callback(lambda task: self._is_done((kind, url), task))
+        return await asyncio.shield(self._under_way[kind, url])
 
-    def _begin(self, url: str) -> asyncio.Task[Document]:
-        asker, limits = one_guesser(caller.get()), self._limits
+    def _spend(self, asker: str) -> None:
+        """Counts what is fetched in this minute, over all and for the one who asks."""
+        limits, now = self._limits, self._clock()
+        if not 0 <= now - self._minute < MINUTE:
+            self._minute, self._asked = now, Counter()
         if (
             len(self._under_way) >= limits.documents_at_once
-            or self._askers[asker] >= limits.documents_at_once_for_one
+            or self._asked.total() >= limits.documents_a_minute
+            or self._asked[asker] >= limits.documents_a_minute_for_one
         ):
-            raise DocumentUnavailable("Too many apps are being looked up: try again in a moment.")
-        self._askers[asker] += 1
-        task = asyncio.get_running_loop().create_task(self._load(url))
+            raise DocumentUnavailable("Too many apps are looked up: try again in a minute.")
+        self._asked[asker] += 1
 
-        def done(task: asyncio.Task[Document]) -> None:
-            del self._under_way[url]
-            self._askers -= Counter([asker])
-            if not task.cancelled():
-                task.exception()  # whoever waited was told; nobody may be waiting any more
-
-        task.add_done_callback(done)
-        return task
-
-    async def _load(self, url: str) -> Document:
-        self._kept.pop(url, None)
-        body, headers = await self._fetch(url)
-        document = parse(url, body, self._limits.client_name_chars)
-        life = _life(headers, self._limits)
+    async def _load(
+        self, name: tuple[str, str], understand: Callable[[bytes], Any], most_seconds: int
+    ) -> Any:
+        self._kept.pop(name, None)
+        body, headers = await self._fetch(name[1])
+        value = understand(body)
+        life = min(_life(headers, self._limits.document_seconds), most_seconds)
         if life > 0:
-            self._kept[url] = (self._clock() + life, document)
+            self._kept[name] = (self._clock() + life, value)
             while len(self._kept) > self._limits.documents_kept:
                 self._kept.popitem(last=False)
-        return document
+        return value
+
+    def _is_done(self, name: tuple[str, str], task: asyncio.Task[Any]) -> None:
+        del self._under_way[name]
+        if not task.cancelled():
+            task.exception()  # whoever waited was told; nobody may be waiting any more
 
 
 def is_document_url(client_id: str) -> bool:
@@ -119,11 +150,8 @@ def parse(url: str, body: bytes, name_chars: int) -> Document:
     Raises:
         InvalidDocument: It does not describe the client with this id, or wants a shared secret.
     """
-    try:
-        data = json.loads(body.decode("utf-8"))
-    except (ValueError, RecursionError):
-        raise InvalidDocument("The app's metadata document is not JSON in UTF-8.") from None
-    if not isinstance(data, dict) or data.get("client_id") != url:
+    data = _json(body)
+    if data.get("client_id") != url:
         raise InvalidDocument("The app's metadata document is about another client id.")
     uris = data.get("redirect_uris")
     if not isinstance(uris, list) or not all(isinstance(uri, str) for uri in uris):
@@ -134,7 +162,8 @@ def parse(url: str, body: bytes, name_chars: int) -> Document:
         raise InvalidDocument("The app's metadata document has no keys to authenticate it by.")
     name = data.get("client_name")
     shown = plain_name(name, name_chars) if isinstance(name, str) else ""
-    return Document(url, shown, tuple(uris), method, keys)
+    usable = (uri for uri in uris if uri.isascii() and uri.isprintable())  # others never match
+    return Document(url, shown, tuple(usable), method, keys)
 
 
 def _method(data: Mapping[str, Any]) -> str:
@@ -149,10 +178,25 @@ def _method(data: Mapping[str, Any]) -> str:
     raise InvalidDocument("The app wants to authenticate in a way that this server does not know.")
 
 
-def _life(headers: Mapping[str, str], limits: Limits) -> float:
-    """Returns for how many seconds a document may be kept (RFC 9111 §5.2.2), within our bounds."""
+def _json(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body.decode("utf-8"))
+        json.dumps(value, ensure_ascii=False).encode("utf-8")  # refuses lone surrogates
+    except (ValueError, RecursionError):
+        raise InvalidDocument("What the app publishes is not JSON in UTF-8.") from None
+    return _object(value)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InvalidDocument("What the app publishes is not a JSON object.")
+    return value
+
+
+def _life(headers: Mapping[str, str], otherwise: int) -> int:
+    """Returns for how many seconds a document may be kept (RFC 9111 §5.2.2)."""
     directives = [part.strip().lower() for part in headers.get("cache-control", "").split(",")]
     if "no-store" in directives or "no-cache" in directives:
         return 0
     ages = [int(found[1]) for part in directives if (found := MAX_AGE.match(part))]
-    return min(ages[0] if ages else limits.document_seconds, limits.document_most_seconds)
+    return ages[0] if ages else otherwise

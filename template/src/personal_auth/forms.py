@@ -17,6 +17,7 @@ from personal_auth.errors import InvalidClient, InvalidRequest, RequestTooLarge,
 from personal_auth.limits import Limits
 
 COOKIE_VALUE = re.compile(r"[A-Za-z0-9_.-]{1,512}\Z")
+JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"  # RFC 7523 §2.2
 FORM_TYPE = "application/x-www-form-urlencoded"
 
 
@@ -134,7 +135,8 @@ def client_credentials(request: Request, form: Parameters) -> Credentials:
     """
     scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
-        assertion = form.get("client_assertion")
+        is_jwt = form.get("client_assertion_type") == JWT_BEARER
+        assertion = form.get("client_assertion") if is_jwt else None
         client_id = form.get("client_id") or _subject(assertion)
         if client_id is None:
             raise InvalidClient("The client did not say who it is: client_id is missing.")

@@ -36,11 +36,14 @@ class Limits:
     # Metadata documents of clients.
     document_bytes: int = 5 * 1024  # 0 turns them off: clients register themselves instead
     document_fetch_seconds: float = 5.0
-    document_seconds: int = 5 * 60  # kept, when its headers do not say how long
+    document_port: int = 443
+    document_addresses: int = 2  # of one host, to be tried in turn
+    document_seconds: int = 5 * 60  # kept, when its headers do not say how long; keys at most
     document_most_seconds: int = 24 * 60 * 60
     documents_kept: int = 100
     documents_at_once: int = 16  # being fetched
-    documents_at_once_for_one: int = 4  # asked for by one address
+    documents_a_minute: int = 60  # fetched
+    documents_a_minute_for_one: int = 10  # asked for by one address
 
     # Password attempts.
     free_attempts: int = 5

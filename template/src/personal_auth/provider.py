@@ -33,7 +33,7 @@ from personal_auth.front import Front
 from personal_auth.grants import Connection
 from personal_auth.identity import MCP_PATH, Identity
 from personal_auth.limits import Limits
-from personal_auth.outside import Assertions, fetcher
+from personal_auth.outside import Assertions, Fetcher
 from personal_auth.owner import check_configured
 from personal_auth.pages import Pages
 from personal_auth.registration import by_the_owner
@@ -111,7 +111,7 @@ class PersonalAuthProvider(AuthProvider):
                 load=lambda: self._load_state(),
                 save=self._save_snapshot,
                 clock=clock,
-                fetch=fetcher(self._limits),
+                fetch=Fetcher(self._limits).fetch,
                 prove=Assertions(self.identity).check,
                 own_clients=by_the_owner(clients, self._allowed),
             )

@@ -193,4 +193,5 @@ def _named(entry: Mapping[str, Any], allowed: Collection[str] | None) -> Client:
         except InvalidRedirectUri as error:
             raise ValueError(f"A redirect URI of {client_id}: {error.description}") from None
     method = "none" if secret is None else "client_secret_basic"
-    return Client(client_id, name, tuple(uris), method, secret and digest(secret))
+    shown = plain_name(name, Limits().client_name_chars)
+    return Client(client_id, shown, tuple(uris), method, secret and digest(secret))

@@ -67,7 +67,12 @@ class Tickets:
         Raises:
             Refused: It is malformed, of an unknown client, or for a redirect URI that may not be.
         """
-        wish = await self._validated(
+        if parameters.need("response_type") != "code":
+            raise InvalidRequest("response_type must be code.")
+        if parameters.get("code_challenge_method") != "S256":
+            raise InvalidRequest("code_challenge_method must be S256 (PKCE).")
+        canonical_resource(self._identity, parameters.every("resource"))
+        return await self._validated(
             client_id=parameters.need("client_id"),
             redirect_uri=parameters.get("redirect_uri"),
             state=parameters.get("state"),
@@ -75,12 +80,6 @@ class Tickets:
             scopes=granted(parameters.get("scope")),
             nonce=secrets.token_urlsafe(24),
         )
-        if parameters.need("response_type") != "code":
-            raise InvalidRequest("response_type must be code.")
-        if parameters.get("code_challenge_method") != "S256":
-            raise InvalidRequest("code_challenge_method must be S256 (PKCE).")
-        canonical_resource(self._identity, parameters.every("resource"))
-        return wish
 
     def seal(self, wish: Wish, browser: str) -> str:
         """Returns a ticket for one browser, named by its cookie; `Limits.ticket_seconds` long."""
@@ -133,14 +132,14 @@ class Tickets:
         scopes: tuple[str, ...],
         nonce: str,
     ) -> Wish:
-        client = await self._clients.asking(client_id)
+        if state is not None and len(state) > self._limits.state_chars:
+            raise InvalidRequest(f"state has more than {self._limits.state_chars} characters.")
+        if challenge is None or not CHALLENGE.match(challenge):
+            raise InvalidRequest("code_challenge must be 43 characters of base64url (PKCE).")
+        client = await self._clients.asking(client_id)  # last: it may have to ask another host
         if redirect_uri is None:
             if len(client.redirect_uris) != 1:
                 raise InvalidRequest("The parameter redirect_uri is missing.")
             redirect_uri = client.redirect_uris[0]
         redirect = check(redirect_uri, client.redirect_uris, self._allowed)
-        if state is not None and len(state) > self._limits.state_chars:
-            raise InvalidRequest(f"state has more than {self._limits.state_chars} characters.")
-        if challenge is None or not CHALLENGE.match(challenge):
-            raise InvalidRequest("code_challenge must be 43 characters of base64url (PKCE).")
         return Wish(client, redirect, state, challenge, scopes, nonce)

@@ -14,7 +14,7 @@ from fastmcp import FastMCP
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from personal_auth import PersonalAuthProvider, StartRefused
+from personal_auth import Limits, PersonalAuthProvider, StartRefused
 from personal_server import logs
 from personal_server.sentences import OneSentence
 from personal_server.settings import Settings, answers
@@ -37,6 +37,7 @@ def provider(settings: Settings) -> PersonalAuthProvider:
         state_dir=settings.state_dir,
         server_name=answers()["project_name"],
         clients=settings.clients,
+        limits=Limits() if settings.client_documents else Limits(document_bytes=0),
         trusted_proxies=settings.trusted_proxies,
     )
 

@@ -56,6 +56,7 @@ def configure(log_format: Literal["text", "json"]) -> None:
             "loggers": {
                 "personal_auth": {"level": "INFO"},
                 "personal_server": {"level": "INFO"},
+                "fastmcp.server.auth": {"level": "ERROR"},  # personal_auth logs what is refused
                 "fastmcp": {"level": "WARNING", "handlers": [], "propagate": True},
                 # Its warnings are about single requests of anybody's.
                 "uvicorn": {"level": "ERROR", "handlers": [], "propagate": True},

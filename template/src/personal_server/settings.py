@@ -155,6 +155,7 @@ class Settings(BaseSettings):
     access_token_expiry_seconds: Seconds = 30 * 24 * 60 * 60  # 30 days
     allowed_redirect_domains: Annotated[Words, AfterValidator(_domains)]
     clients: Annotated[Entries, NoDecode, BeforeValidator(_clients)] = Field((), repr=False)
+    client_documents: bool = True
     storage_url: Annotated[str, AfterValidator(_not_yet)] | None = None
     trusted_proxies: Annotated[Words, AfterValidator(_networks)] = ()
     log_format: Literal["text", "json"] = "text"
