@@ -467,7 +467,7 @@ def test_a_signed_assertion_holds_once(key: jwk.ECKey) -> None:
         {"exp": int(time.time()) + 3600},
         {"jti": None},
     ],
-    ids=str,
+    ids=["audience", "issuer", "subject", "expired", "too long", "no id"],
 )
 def test_an_assertion_that_is_not_quite_right_is_refused(
     key: jwk.ECKey, changes: dict[str, Any]
