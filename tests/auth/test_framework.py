@@ -443,3 +443,56 @@ def test_an_assertion_of_another_key_or_of_none_is_refused(key: jwk.ECKey) -> No
                 app.run(
                     CIMDAssertionValidator().validate_assertion(text, CLIENT, TOKEN_ENDPOINT, doc)
                 )
+
+
+# Neither promises an error of its own for what is hostile: whoever calls them catches Exception.
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"jti": [1]}, {"jti": {"a": 1}}, {"iat": "x"}, {"iat": [1]}, {"exp": "x"}, {"exp": 1e400}],
+    ids=str,
+)
+def test_claims_of_a_wrong_type_never_pass(key: jwk.ECKey, changes: dict[str, Any]) -> None:
+    doc = document(jwks={"keys": [key.as_dict(private=False)]})
+
+    with loop() as app, refused(Exception, ASSERTION):
+        app.run(
+            CIMDAssertionValidator().validate_assertion(
+                assertion(key, **changes), CLIENT, TOKEN_ENDPOINT, doc
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    "keys", ["x", [1], None, {}, {"a": 1}, [{"kty": ["EC"]}], [{"kty": "oct", "k": "aa"}]], ids=str
+)
+def test_a_document_without_a_usable_key_proves_nobody(key: jwk.ECKey, keys: object) -> None:
+    with loop() as app, refused(Exception, ASSERTION):
+        app.run(
+            CIMDAssertionValidator().validate_assertion(
+                assertion(key), CLIENT, TOKEN_ENDPOINT, document(jwks={"keys": keys})
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://client.example:99999999/x",
+        "https://client.example:0x50/x",
+        "https://client.example/\udcff",
+        "https://client.example/\x00",
+        "https://ü.example/x",
+        "https://client.example/" + "a" * 70_000,
+    ],
+    ids=lambda url: ascii(url[:32]),
+)
+def test_the_fetch_never_gets_past_an_odd_address(
+    resolved: Callable[..., None], monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    resolved("127.0.0.1")  # where nothing listens on 443
+    monkeypatch.setattr(ssrf, "is_ip_allowed", lambda address: True)
+
+    with loop() as app, refused(Exception, FETCH):
+        app.run(ssrf_safe_fetch_response(url, timeout=2))

@@ -156,11 +156,15 @@ CASES: dict[str, tuple[bytes, list[int] | None]] = {
 def test_odd_http_is_answered_and_the_next_request_too(port: int, name: str) -> None:
     sent, statuses = CASES[name]
 
-    found = answers(exchange(port, sent))
+    patience = 0.05 if statuses == [] else 20
+    received = exchange(port, sent, patience=patience, hang_up=not sent.endswith(LAST))
 
+    if statuses is None:  # it may be cut: the server closes while we are still sending
+        assert not received or received.startswith(b"HTTP/1.1 4")
+        return
+    found = answers(received)
     check_each(found)
-    if statuses is not None:
-        assert [answer.status for answer in found] == statuses
+    assert [answer.status for answer in found] == statuses
 
 
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
@@ -168,7 +172,7 @@ def test_head_has_the_headers_of_get_and_no_body(port: int, method: str) -> None
     paths = ["/.well-known/oauth-authorization-server", "/authorize", "/token", "/mcp", "/nothing"]
     asked = b"".join(first_line(f"{method} {path}".encode()) for path in paths) + LAST
 
-    found = answers(exchange(port, asked), [method] * len(paths))
+    found = answers(exchange(port, asked, hang_up=False), [method] * len(paths))
 
     assert [answer.status for answer in found] == [200, 400, 405, 401, 404, 200]
     assert all(bool(answer.body) == (method == "GET") for answer in found[:-1])
@@ -201,7 +205,7 @@ def test_whatever_is_spoilt_on_the_way_is_answered(port: int) -> None:
         sent = sent[:where] + spoilt + sent[where + drop :] + LAST
         middle = int(split * len(sent))
 
-        found = answers(exchange(port, sent[:middle], sent[middle:], patience=0.02))
+        found = answers(exchange(port, sent[:middle], sent[middle:], patience=0.05))
 
         check_each(found)
 
@@ -236,6 +240,6 @@ def test_what_a_connected_client_says_wrong_is_answered(
 
     for body in bodies:
         length = f"Content-Length: {len(body)}\r\n\r\n".encode()
-        (found,) = answers(exchange(port, bearer + b"Connection: close\r\n" + length + body))
+        (found,) = answers(exchange(port, bearer + length + body))
         assert 200 <= found.status < 500
         assert b"Traceback" not in found.body

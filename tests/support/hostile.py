@@ -165,14 +165,14 @@ def json_bodies(base: Mapping[str, Any], secrets: Sequence[str] = ()) -> st.Sear
 def forms(
     base: Mapping[str, str], secrets: Sequence[str] = (), *, most: int = 3
 ) -> st.SearchStrategy[bytes]:
-    """A form or query with hostile members."""
+    """A form or query with hostile members, some not in UTF-8."""
 
     def encoded(pairs: list[tuple[str, str]]) -> bytes:
-        return urlencode(
-            [(k.encode("utf-8", "replace"), v.encode("utf-8", "replace")) for k, v in pairs]
-        ).encode()
+        raw = [tuple(text.encode("utf-8", "surrogateescape") for text in pair) for pair in pairs]
+        return urlencode(raw).encode()
 
-    return broken(changed(base, texts(secrets), most).map(encoded))
+    values = texts(secrets) | st.sampled_from(["\udcff", "\udced\udca0\udc80", "a\udcc3("])
+    return broken(changed(base, values, most).map(encoded))
 
 
 @st.composite

@@ -12,15 +12,24 @@ from tests.support.asgi import Answer
 STATUS = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) [A-Z][A-Za-z' -]*\Z")
 
 
-def exchange(port: int, *pieces: bytes, patience: float = 0.15) -> bytes:
-    """Sends pieces over one connection; returns what comes until it ends or nothing more does."""
+def exchange(port: int, *pieces: bytes, patience: float = 20.0, hang_up: bool = True) -> bytes:
+    """Sends pieces over one connection; returns what comes until it ends.
+
+    Waits `patience` seconds for the first bytes. Then it hangs up, unless the server is to end the
+    connection by itself.
+    """
     received = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         with suppress(ConnectionError):  # it may have been closed on us meanwhile
             for piece in pieces:
                 connection.sendall(piece)
         connection.settimeout(patience)
         with suppress(TimeoutError, ConnectionError):
+            received = connection.recv(65536)
+            connection.settimeout(20)
+            if hang_up:
+                with suppress(OSError):  # it may have ended already
+                    connection.shutdown(socket.SHUT_WR)
             while some := connection.recv(65536):
                 received += some
     return received
