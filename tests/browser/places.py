@@ -48,11 +48,11 @@ class Host:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._servers = [http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)] * 2
-        self._servers[1] = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        context = _tls(certificate)
-        self._servers[1].socket = context.wrap_socket(
-            self._servers[1].socket, server_side=True, do_handshake_on_connect=False
+        here = ("127.0.0.1", 0)
+        self._servers = [http.server.ThreadingHTTPServer(here, Handler) for _ in range(2)]
+        secure = self._servers[1]
+        secure.socket = _tls(certificate).wrap_socket(
+            secure.socket, server_side=True, do_handshake_on_connect=False
         )
         for server in self._servers:
             server.daemon_threads = True
@@ -61,6 +61,11 @@ class Host:
 
     def show(self, path: str, html: str) -> None:
         self.pages[path] = (200, {"content-type": "text/html; charset=utf-8"}, html.encode())
+
+    def keep(self, path: str, status: int, headers: dict[str, str], body: bytes) -> str:
+        """Shows a page exactly as a server answered it; returns its address."""
+        self.pages[path] = (status, headers, body)
+        return f"https://claude.ai{path}"
 
     def answers(self, path: str) -> list[dict[str, str]]:
         """Returns what arrived at a callback."""
