@@ -57,6 +57,7 @@ def test_a_scheme_of_its_own_is_an_app_on_this_device() -> None:
 
     assert "The app on this device that opens cursor: links" in said
     assert "cursor://anysphere.cursor-mcp/x" in said
+    assert "Any app that is installed here can claim such links." in said
 
 
 @pytest.mark.parametrize("uri", [CALLBACK, LOOPBACK])
