@@ -372,6 +372,23 @@ def test_a_click_meant_for_a_window_that_just_closed_does_not_approve(
     assert len(sent) == 1
 
 
+def test_an_app_that_opened_a_popup_hears_of_the_answer(public: Place, open_page: Open) -> None:
+    page = open_page(java_script_enabled=True)
+    address = public.address(public.app())
+    hears = "<script>onmessage = event => { document.title = event.data }</script>"
+    button = f"<button onclick='window.open(`{address}`)'>Connect</button>"
+    public.host.show("/app", button + hears)
+    public.host.show(public.path, "<script>opener.postMessage('connected', origin)</script>")
+
+    page.goto("https://claude.ai/app")
+    with page.expect_popup() as popup:
+        page.get_by_role("button").click()
+    answer(popup.value, PASSWORD)
+    page.wait_for_function("document.title === 'connected'", polling=50)
+
+    assert "code" in public.answers[-1]
+
+
 class FormAction:
     """Adds to the page's policy what stops the way to the app."""
 
