@@ -35,6 +35,8 @@ class Pages:
             style=Markup(style),  # noqa: S704 - our own file
         )
         style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        # No Cross-Origin-Opener-Policy: an app that opened the page as a popup would not hear from
+        # its callback.
         self._headers = {
             # No form-action: Chromium and Safari apply it to the redirect after the form as well,
             # and Approve would seem to do nothing.

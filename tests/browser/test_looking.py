@@ -1,0 +1,166 @@
+"""How the pages look and read: every state, in light and dark, down to 320 pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from tests.browser.places import House
+from tests.browser.states import LONG_URI, States
+
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+SPACED = (
+    "@media all{*{line-height:1.5!important;letter-spacing:.12em!important}"
+    "*{word-spacing:.16em!important}"
+    "p{margin-bottom:2em!important}}"  # WCAG 2.1, 1.4.12
+)
+WIDTH = 320  # the narrowest, and 1280 at a zoom of 400% (WCAG 2.1, 1.4.10)
+
+
+@pytest.fixture(scope="module")
+def states(tmp_path_factory: pytest.TempPathFactory) -> States:
+    return States(tmp_path_factory.mktemp("states"))
+
+
+@pytest.fixture(scope="module")
+def page(browser: Any) -> Iterator[Any]:
+    context = browser.new_context(
+        viewport={"width": WIDTH, "height": 640}, ignore_https_errors=True
+    )
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture(params=States.NAMES)
+def state(request: pytest.FixtureRequest, page: Any, states: States, house: House) -> str:
+    """Opens a page in one state; returns the state's name."""
+    show(page, states, house, request.param)
+    name: str = request.param
+    return name
+
+
+def show(page: Any, states: States, house: House, name: str) -> None:
+    status, headers, body = states.answers[name]
+    address = house.host.keep(f"/{name.replace(' ', '-')}", status, headers, body)
+    page.emulate_media(color_scheme="light", forced_colors="none")
+    page.set_viewport_size({"width": WIDTH, "height": 640})
+    page.goto(address)
+
+
+def findings(page: Any) -> list[str]:
+    """Returns what axe objects to, and where it cannot tell the contrast."""
+    options = {"runOnly": TAGS, "resultTypes": ["violations", "incomplete"]}
+    found = Axe().run(page, options=options).response
+    assert any(rule["id"] == "color-contrast" for rule in found["passes"])
+    unsure = [rule for rule in found["incomplete"] if rule["id"] == "color-contrast"]
+    return [
+        f"{rule['id']}: {node['html']}"
+        for rule in [*found["violations"], *unsure]
+        for node in rule["nodes"]
+    ]
+
+
+def overflow(page: Any) -> int:
+    """Returns by how many pixels the page is wider than the window."""
+    pixels: int = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    return pixels
+
+
+def brightness(page: Any) -> int:
+    script = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3)"
+    return sum(map(int, page.evaluate(script)))
+
+
+def test_every_state_is_accessible_in_light_and_dark(page: Any, state: str) -> None:
+    light, light_brightness = findings(page), brightness(page)
+    page.emulate_media(color_scheme="dark")
+    dark, dark_brightness = findings(page), brightness(page)
+
+    assert (light, dark) == ([], []), state
+    assert light_brightness > 600
+    assert dark_brightness < 150
+
+
+def test_no_state_scrolls_sideways(page: Any, state: str) -> None:
+    plain = overflow(page)
+    for details in page.locator("summary").all():
+        details.click()
+    opened = overflow(page)
+    page.evaluate("rule => document.styleSheets[0].insertRule(rule)", SPACED)
+    spaced = overflow(page)
+    page.evaluate("document.documentElement.style.fontSize = '200%'")
+    doubled = overflow(page)
+
+    assert (plain, opened, spaced, doubled) == (0, 0, 0, 0), state
+
+
+def test_what_can_be_pressed_is_large_enough_for_a_thumb(page: Any, state: str) -> None:
+    targets = page.locator("button, summary, input:visible").all()
+    boxes = [target.bounding_box() for target in targets]
+
+    assert all(box["height"] >= 44 and box["width"] >= 44 for box in boxes), state
+    assert bool(boxes) == page.locator("form").is_visible()
+
+
+def test_every_state_has_a_title_a_language_and_one_heading(page: Any, state: str) -> None:
+    assert page.title().endswith(" · my-server"), state
+    assert page.locator("html").get_attribute("lang") == "en"
+    assert page.locator("h1").count() == 1
+    assert page.locator("h2, h3, script, img, link").count() == 0
+
+
+def test_axe_would_find_a_field_without_its_label(page: Any, states: States, house: House) -> None:
+    show(page, states, house, "password asked")
+
+    page.evaluate("document.querySelector('label').remove()")
+    page.evaluate("document.querySelector('dd + dd').style.color = '#aaa'")
+
+    rules = {finding.partition(":")[0] for finding in findings(page)}
+    assert rules == {"label", "label-title-only", "color-contrast"}
+
+
+def test_a_wide_word_would_be_found(page: Any, states: States, house: House) -> None:
+    show(page, states, house, "long name")
+
+    page.evaluate("document.body.style.overflowWrap = 'normal'")
+
+    assert overflow(page) > 0
+
+
+def test_a_password_manager_can_tell_what_to_keep(page: Any, states: States, house: House) -> None:
+    show(page, states, house, "password asked")
+
+    name = page.locator("input[autocomplete=username]")
+
+    assert page.locator("input[autocomplete=current-password]").is_visible()
+    assert name.input_value() == "owner"
+    assert name.is_hidden()
+
+
+def test_a_long_address_is_there_when_it_is_asked_for(
+    page: Any, states: States, house: House
+) -> None:
+    show(page, states, house, "long address")
+    before = page.get_by_text(LONG_URI).is_visible()
+
+    page.locator("summary").press("Enter")
+
+    assert not before
+    assert page.get_by_text(LONG_URI).is_visible()
+
+
+def test_forced_colors_still_tell_approve_from_deny(
+    page: Any, states: States, house: House
+) -> None:
+    show(page, states, house, "password asked")
+    page.emulate_media(forced_colors="active")
+
+    width = "button => getComputedStyle(button).borderTopWidth"
+    approve, deny = (
+        page.locator(f"button[value={v}]").evaluate(width) for v in ("approve", "deny")
+    )
+
+    assert (approve, deny) == ("3px", "1px")
