@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import threading
 from collections.abc import Awaitable, Iterator, Mapping
@@ -179,6 +180,8 @@ def test_what_is_no_complete_hash_is_refused_and_never_taken_for_a_password(
         HASH.replace("m=19456,t=2,p=1", "m=8,t=1,p=1"),
         HASH.replace("m=19456,t=2,p=1", "m=262144,t=999,p=99"),
         HASH.replace("m=19456,t=2,p=1", "m=32,t=1,p=4"),
+        HASH.replace("m=19456,t=2,p=1", "m=90210,t=109,p=10"),
+        HASH.replace("m=19456,t=2,p=1", "m=65536,t=35,p=35"),
         HASH.replace("MDEyMzQ1Njc4OWFiY2RlZg", "MDEyMzQ1Njc"),
         HASH.replace("MDEyMzQ1Njc4OWFiY2RlZg", "A" * 64),
     ],
@@ -186,6 +189,16 @@ def test_what_is_no_complete_hash_is_refused_and_never_taken_for_a_password(
 def test_a_complete_hash_may_be_configured(text: str) -> None:
     assert is_hash(text)
     assert check_configured(text) == text
+
+
+@given(st.binary(min_size=8, max_size=48), st.binary(min_size=32, max_size=32))
+def test_a_hash_is_complete_and_none_of_its_beginnings_is(salt: bytes, tag: bytes) -> None:
+    text = "$argon2id$v=19$m=65536,t=3,p=4" + "".join(
+        "$" + base64.b64encode(part).rstrip(b"=").decode() for part in (salt, tag)
+    )
+
+    assert is_hash(text)
+    assert not any(is_hash(text[:length]) for length in range(len(text)))
 
 
 @given(
@@ -207,7 +220,25 @@ def test_whatever_is_taken_for_a_hash_can_be_checked(text: str) -> None:
     assert run(answer(house.owner(text), PASSWORD)) == 403
 
 
-@pytest.mark.parametrize("text", ["x", "pa$$word", "a b", "pässwörd", "  spaces  ", "p=1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x",
+        "pa$$word",
+        "a b",
+        "pässwörd",
+        "  spaces  ",
+        "$argon",
+        "argon2id",
+        "v=19",
+        "=19",
+        "19=",
+        ",t",
+        "t=",
+        ",p",
+        "p=",
+    ],
+)
 def test_a_plain_password_may_be_configured(text: str) -> None:
     assert check_configured(text) == text
 
