@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import threading
 from collections.abc import Awaitable, Iterator, Mapping
@@ -179,6 +180,8 @@ def test_what_is_no_complete_hash_is_refused_and_never_taken_for_a_password(
         HASH.replace("m=19456,t=2,p=1", "m=8,t=1,p=1"),
         HASH.replace("m=19456,t=2,p=1", "m=262144,t=999,p=99"),
         HASH.replace("m=19456,t=2,p=1", "m=32,t=1,p=4"),
+        HASH.replace("m=19456,t=2,p=1", "m=90210,t=109,p=10"),
+        HASH.replace("m=19456,t=2,p=1", "m=65536,t=35,p=35"),
         HASH.replace("MDEyMzQ1Njc4OWFiY2RlZg", "MDEyMzQ1Njc"),
         HASH.replace("MDEyMzQ1Njc4OWFiY2RlZg", "A" * 64),
     ],
@@ -186,6 +189,16 @@ def test_what_is_no_complete_hash_is_refused_and_never_taken_for_a_password(
 def test_a_complete_hash_may_be_configured(text: str) -> None:
     assert is_hash(text)
     assert check_configured(text) == text
+
+
+@given(st.binary(min_size=8, max_size=48), st.binary(min_size=32, max_size=32))
+def test_a_hash_is_complete_and_none_of_its_beginnings_is(salt: bytes, tag: bytes) -> None:
+    text = "$argon2id$v=19$m=65536,t=3,p=4" + "".join(
+        "$" + base64.b64encode(part).rstrip(b"=").decode() for part in (salt, tag)
+    )
+
+    assert is_hash(text)
+    assert not any(is_hash(text[:length]) for length in range(len(text)))
 
 
 @given(
@@ -207,20 +220,40 @@ def test_whatever_is_taken_for_a_hash_can_be_checked(text: str) -> None:
     assert run(answer(house.owner(text), PASSWORD)) == 403
 
 
-@pytest.mark.parametrize("text", ["x", "pa$$word", "a b", "pässwörd", "  spaces  ", "p=1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x",
+        "pa$$word",
+        "a b",
+        "pässwörd",
+        "  spaces  ",
+        "$argon",
+        "argon2id",
+        "v=19",
+        "=19",
+        "19=",
+        ",t",
+        "t=",
+        ",p",
+        "p=",
+    ],
+)
 def test_a_plain_password_may_be_configured(text: str) -> None:
     assert check_configured(text) == text
 
 
 @pytest.mark.parametrize("text", ["", "a\nb", "a\x00b", "\udcff", "tab\there", "\u202e"])
 def test_a_password_that_nobody_can_type_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="it must be text of at least one character"):
+    with pytest.raises(ValueError, match=r"\Ait must be text of .*, in UTF-8, on one line\Z"):
         check_configured(text)
 
 
 @pytest.mark.parametrize("mark", ["$argon2", "=19=", ",t=", ",p="])
 def test_a_password_that_looks_like_the_rest_of_a_hash_is_refused(mark: str) -> None:
-    with pytest.raises(ValueError, match="put the hash in single quotes"):
+    with pytest.raises(
+        ValueError, match=r"\Ait looks like a hash .* quotes, as `password --hash` prints it\Z"
+    ):
         check_configured(f"some{mark}thing")
 
 
@@ -238,6 +271,11 @@ def test_only_the_configured_password_proves_the_owner(house: House, configured:
 
     assert run(try_all()) == ([403] * len(wrong), 200)
     assert house.proofs == 1
+
+
+def test_a_wrong_password_is_refused_with_a_sentence(house: House) -> None:
+    with pytest.raises(WrongPassword, match=r"\AThat is not the password of this server\.\Z"):
+        run(house.owner().sign_in("a guess", HERE, None))
 
 
 def test_a_configured_hash_is_no_password(house: House) -> None:
@@ -265,15 +303,23 @@ def test_a_stored_password_counts_when_none_is_configured(house: House) -> None:
 def test_a_server_without_a_password_opens_for_nobody(house: House) -> None:
     owner = house.owner(None)
 
-    with pytest.raises(WrongPassword, match="no password yet: start it once"):
+    with pytest.raises(
+        WrongPassword, match=r"\AThis server has no password yet: start it once\.\Z"
+    ):
         run(owner.sign_in("", HERE, None))
 
     assert house.proofs == 0
 
 
-@pytest.mark.parametrize("password", ["pässwörd 日本", "\U0001f511 key", "a" * 10_000])
+@pytest.mark.parametrize("password", ["pässwörd 日本", "\U0001f511 key", "a" * 10_000, "\udcff"])
 def test_any_text_may_be_a_password(house: House, password: str) -> None:
-    assert run(answer(house.owner(password), password)) == 200
+    owner = house.owner(None)
+
+    async def use() -> list[int]:
+        await owner.change_password(password)
+        return [await answer(owner, password), await answer(owner, password + "?")]
+
+    assert run(use()) == [200, 403]
 
 
 def test_the_log_says_who_tried_and_never_what(
@@ -346,7 +392,9 @@ def test_one_password_is_hashed_at_a_time_and_eight_may_wait(
         crowd = [asyncio.create_task(answer(owner, "a guess")) for _ in range(8)]
         while not hashing.running:
             await asyncio.sleep(0)
-        with pytest.raises(TooManyAttempts, match="at this moment") as refusal:
+        with pytest.raises(
+            TooManyAttempts, match=r"\AToo many sign-ins at this moment: .*\.\Z"
+        ) as refusal:
             await owner.sign_in(PASSWORD, HERE, None)
         hashing.go_on.set()
         return (
@@ -374,7 +422,7 @@ def test_who_found_no_place_in_the_queue_is_not_counted(house: House, hashing: H
     assert run(use()) == ([429] * 20, [403, 403, 403, 403, 429])
 
 
-def test_a_check_that_fails_leaves_its_place_in_the_queue(
+def test_a_check_that_ends_or_fails_leaves_its_one_place_in_the_queue(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(password: str, reference: str) -> bool:
@@ -382,14 +430,15 @@ def test_a_check_that_fails_leaves_its_place_in_the_queue(
 
     current = house.owner(waiting_hashes=1)
 
-    async def use() -> int:
+    async def use() -> list[int]:
         with monkeypatch.context() as broken:
             broken.setattr(owner, "_verify", fail)
             with pytest.raises(MemoryError):
                 await current.sign_in(PASSWORD, HERE, None)
-        return await answer(current, PASSWORD)
+        alone = await answer(current, PASSWORD)
+        return [alone, *await asyncio.gather(*(answer(current, PASSWORD) for _ in range(3)))]
 
-    assert run(use()) == 200
+    assert run(use()) == [200, 200, 429, 429]
 
 
 def test_a_configured_password_is_hashed_once_however_many_ask_at_once(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import re
+import time
 from collections.abc import Collection
 from typing import Any
 from urllib.parse import parse_qsl
@@ -123,6 +124,8 @@ REFUSED = [
     refused("https://-claude.ai/cb", NO_NAME, "a leading hyphen"),
     refused("https://claude.ai-/cb", NO_NAME, "a trailing hyphen"),
     refused("https://claude.-ai/cb", NO_NAME, "a label with a leading hyphen"),
+    refused("https://claude-/cb", NO_NAME, "a trailing hyphen without a dot"),
+    refused("https://claude-.ai/cb", NO_NAME, "a label with a trailing hyphen"),
     refused("https://claude_.ai/cb", NO_NAME, "an underscore"),
     refused("https://claude.ai;evil.example/cb", NO_NAME, "a semicolon"),
     refused("https://claude.ai,evil.example/cb", NO_NAME, "a comma"),
@@ -312,6 +315,8 @@ REFUSED = [
     refused("https://127.0.0.1.1/cb", NO_NAME, "five numbers"),
     refused("https://claude.1/cb", NO_NAME, "a name that ends in a number"),
     refused("https://claude.0x1f/cb", NO_NAME, "a name that ends in a hexadecimal number"),
+    refused("https://claude.0xbe/cb", NO_NAME, "another that ends in a hexadecimal number"),
+    refused("https://claude.0x9af0/cb", NO_NAME, "and one with every kind of digit"),
     refused("https://claude.0x/cb", NO_NAME, "a name that ends in no number at all"),
     refused("cursor://1.2.3.4/cb", NO_NAME, "an address in a custom scheme"),
 ]  # fmt: skip
@@ -324,6 +329,31 @@ def test_a_registered_and_allowed_uri_gets_the_code(
     redirect = check(uri, [registered], allowed)
 
     assert redirect.uri == uri
+
+
+@pytest.mark.parametrize(
+    ("uri", "listed"),
+    [
+        ("https://0.example/cb", "0.example"),
+        ("https://1a2b3c4d.example/cb", "1a2b3c4d.example"),
+        ("https://a0-b-1.9--z8.c5.example/cb", "a0-b-1.9--z8.c5.example"),
+        ("https://0900-9099.9099-0900.a/cb", "0900-9099.9099-0900.a"),
+        ("https://90-09.09-90.a/cb", "90-09.09-90.a"),
+        ("https://a/cb", "a"),
+        ("https://ab.c.d/cb", "ab.c.d"),
+        ("https://127.0.0.1a/cb", "127.0.0.1a"),
+        ("https://mcp.server1/cb", "mcp.server1"),
+        ("https://mcp.0xfg/cb", "mcp.0xfg"),
+        ("https://a.example:1/cb", "a.example:1"),
+        ("https://a.example:65535/cb", "a.example:65535"),
+        ("https://a.example/-._~!$&()*+,;=:@[]%aF0/azAZ09", "a.example"),
+        ("https://a.example/?-._~!$&()*+,;=:@/?[]%aF0azAZ09", "a.example"),
+        ("x://host/cb", "x://host"),
+        ("com.example.app-2+b0.19://host/cb", "com.example.app-2+b0.19://host"),
+    ],
+)
+def test_every_plain_uri_of_a_listed_destination_gets_the_code(uri: str, listed: str) -> None:
+    assert check(uri, [uri], {listed}).uri == uri
 
 
 @pytest.mark.parametrize(("uri", "registered", "allowed", "because", "why"), REFUSED)
@@ -346,6 +376,16 @@ def test_allowing_every_domain_lets_no_trick_through(
     else:
         with pytest.raises(InvalidRedirectUri):
             check(uri, [registered], None)
+
+
+@pytest.mark.parametrize("host", ["a" * 8000, "a." * 4000, "0." * 4000, "a-" * 4000, "0x" * 4000])
+def test_a_long_tricky_uri_is_refused_at_once(host: str) -> None:
+    begin = time.perf_counter()
+
+    with pytest.raises(InvalidRedirectUri):
+        check(f"https://{host}-/{'/.' * 4000}?{'&;' * 4000}", [], ALLOWED)
+
+    assert time.perf_counter() - begin < 1
 
 
 def test_allowing_every_domain_allows_loopback_and_no_custom_scheme() -> None:

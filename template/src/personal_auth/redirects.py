@@ -19,7 +19,7 @@ from personal_auth.identity import LOOPBACK_HOSTS
 PLAIN = re.compile(r"(?:[A-Za-z0-9\-._~:/?\[\]@!$&()*+,;=]|%[0-9A-Fa-f]{2})+\Z")
 DNS_HOST = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*\Z")
 NUMERIC_END = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\Z")  # what browsers take for IPv4
-WHOLE = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<authority>[^/?]*)(?P<rest>(?:/[^?]*)?)")
+WHOLE = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<authority>[^/?]*)(?P<path>[^?]*)")
 DOT_SEGMENT = re.compile(r"/(?:\.|%2e){1,2}(?:/|\Z)", re.IGNORECASE)
 NEVER = frozenset(
     {"javascript", "data", "file", "blob", "filesystem", "vbscript", "about", "ws", "wss", "ftp"}
@@ -72,9 +72,8 @@ def read(uri: str) -> Redirect:
     match = WHOLE.match(uri)
     if match is None or match["scheme"] in NEVER:
         raise InvalidRedirectUri("The redirect URI must be absolute, with scheme and host.")
-    authority, path = match["authority"], match["rest"]
-    host, port = _host_and_port(match["scheme"], authority)
-    if DOT_SEGMENT.search(path):
+    host, port = _host_and_port(match["scheme"], match["authority"])
+    if DOT_SEGMENT.search(match["path"]):
         raise InvalidRedirectUri("The redirect URI must not have . or .. in its path.")
     if not ANSWER.isdisjoint(_query_names(uri)):
         raise InvalidRedirectUri(

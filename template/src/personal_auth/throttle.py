@@ -2,10 +2,10 @@
 
 After `Limits.free_attempts` wrong ones each further attempt waits twice as long, counted per
 address (up to `Limits.longest_wait_seconds`) and over all (up to the shorter
-`Limits.longest_wait_for_all_seconds`, so that a flood cannot keep the owner's new phone out). A
-browser that has signed in before has a counter of its own instead. Wrong attempts fade with time.
-An attempt counts as wrong from its beginning and is forgiven when the password was right: many at
-once gain nothing.
+`Limits.longest_wait_for_all_seconds`: while strangers try, all new browsers share one attempt in
+that time). A browser that has signed in before has a counter of its own instead. Wrong attempts
+fade with time. An attempt counts as wrong from its beginning and is forgiven when the password was
+right: many at once gain nothing.
 """
 
 from __future__ import annotations
