@@ -169,6 +169,8 @@ class Grants:
             raise InvalidGrant("redirect_uri differs from the authorization request's.")
         if not same(record["challenge"], challenge):
             raise InvalidGrant("code_verifier does not match the code challenge.")
+        if record["resource"] != self._identity.resource:
+            raise InvalidGrant("The code was made for another public URL.")
         grant, epoch = await self._records.get_together(("grants", gid), ("grants", "epoch"))
         if grant is not None or record["epoch"] != _epoch_id(epoch):
             raise InvalidGrant("The code was used or revoked already.")
