@@ -239,8 +239,6 @@ class Grants:
         record = await self._records.get("refresh", digest(presented))
         if record is None:
             raise InvalidGrant("The refresh token is unknown or was revoked.")
-        if self._refresh_seconds is not None and at > record["at"] + self._refresh_seconds:
-            raise InvalidGrant("The refresh token expired: connect again.")
         gid, seed = record["gid"], bytes.fromhex(record["seed"])
         successor = REFRESH + _derived(seed, f"refresh|{presented}")
         grant, epoch, known = await self._records.get_together(
@@ -256,6 +254,8 @@ class Grants:
             await self._records.delete("grants", gid)
             audit.record(Event.REPLAYED_REFRESH, grant=gid, client=grant["client"]["name"])
             raise InvalidGrant("The refresh token was used already; the connection was revoked.")
+        if known is None and self._is_over(record, at):  # a used one may be retried or replayed
+            raise InvalidGrant("The refresh token expired: connect again.")
         granted = narrowed(grant["scopes"], scope)
         first = at if known is None else known["at"]
         access = ACCESS + _derived(seed, f"access|{' '.join(granted)}|{presented}")
@@ -269,6 +269,9 @@ class Grants:
         event = Event.REFRESHED if known is None else Event.RETRIED
         audit.record(event, grant=gid, client=grant["client"]["name"])
         return Tokens(access, successor, granted, first + self._access_seconds)
+
+    def _is_over(self, refresh: Record, at: float) -> bool:
+        return self._refresh_seconds is not None and at > refresh["at"] + self._refresh_seconds
 
     # Revocation (RFC 7009)
 
