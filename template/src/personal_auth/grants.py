@@ -14,6 +14,7 @@ the rules hold for several processes on one store and for a death between any tw
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import secrets
 from collections.abc import Callable, Iterable
@@ -312,7 +313,8 @@ class Grants:
 
     def _access_put(self, token: str, gid: str, scopes: Iterable[str], expires: float) -> Put:
         record: Record = {"gid": gid, "exp": expires, "scopes": list(scopes)}
-        return Put("tokens", digest(token), record, max(expires - self._clock(), 1))
+        left = math.ceil(expires - self._clock())  # Redis would cut a fraction off
+        return Put("tokens", digest(token), record, max(left, 1))
 
     def _refresh_put(self, token: str, gid: str, seed: str, at: float) -> Put:
         record: Record = {"gid": gid, "seed": seed, "at": at}
