@@ -101,23 +101,23 @@ class Grants:
         Returns None when the client is connected already. A code lives `Limits.code_seconds`.
 
         Raises:
-            TicketRefused: The code was claimed or expired without a connection.
+            TicketRefused: The code was claimed, expired or revoked without a connection.
         """
         code = CODE + to_text(self._sealer().mac("code", approval.nonce.encode()))
         key = digest(code)
         gid = self.id_of(approval.nonce)
-        known, live, grant = await self._records.get_together(
-            ("codes", key), ("live", key), ("grants", gid)
+        known, live, grant, all_revoked = await self._records.get_together(
+            ("codes", key), ("live", key), ("grants", gid), ("grants", "epoch")
         )
-        if grant is not None:
+        epoch = _epoch_id(all_revoked)
+        if grant is not None and grant["epoch"] == epoch:
             return None
         if known is not None:
-            if live is None or self._clock() > known["exp"]:
+            if live is None or known["epoch"] != epoch or self._clock() > known["exp"]:
                 raise TicketRefused(
                     "This approval was not completed in time. Go back to the app and start again."
                 )
             return code
-        epoch = await self._epoch()
         record: Record = {
             "gid": gid,
             "client": approval.client.to_record(),
