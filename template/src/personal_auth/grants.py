@@ -129,7 +129,7 @@ class Grants:
             "exp": self._clock() + self._limits.code_seconds,
         }
         memory = self._limits.code_memory_seconds
-        live_put = Put("live", key, {"at": self._clock()}, 2 * self._limits.code_seconds)
+        live_put = Put("live", key, {}, 2 * self._limits.code_seconds)
         await self._records.put(Put("codes", key, record, memory), live_put)
         return code
 
