@@ -272,7 +272,7 @@ class Grants:
         return Tokens(access, successor, granted, first + self._access_seconds)
 
     def _is_over(self, refresh: Record, at: float) -> bool:
-        return self._refresh_seconds is not None and at > refresh["at"] + self._refresh_seconds
+        return self._refresh_seconds is not None and at >= refresh["at"] + self._refresh_seconds
 
     # Revocation (RFC 7009)
 
