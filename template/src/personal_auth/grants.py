@@ -251,23 +251,25 @@ class Grants:
             raise InvalidGrant("The refresh token was issued to another client.")
         if grant["resource"] != self._identity.resource:
             raise InvalidGrant("The connection was made for another public URL.")
-        if known is not None and at > known["at"] + self._limits.retry_window_seconds:
+        used = record.get("used") if known is None else known["at"]
+        if used is not None and at > used + self._limits.retry_window_seconds:
             await self._records.delete("grants", gid)
             audit.record(Event.REPLAYED_REFRESH, grant=gid, client=grant["client"]["name"])
             raise InvalidGrant("The refresh token was used already; the connection was revoked.")
-        if known is None and self._is_over(record, at):  # a used one may be retried or replayed
+        if used is None and self._is_over(record, at):  # a used one may be retried or replayed
             raise InvalidGrant("The refresh token expired: connect again.")
         granted = narrowed(grant["scopes"], scope)
-        first = at if known is None else known["at"]
+        first = at if used is None else used
         access = ACCESS + _derived(seed, f"access|{' '.join(granted)}|{presented}")
         puts = [self._access_put(access, gid, granted, first + self._access_seconds)]
         if known is None:
             next_seed = _hmac_hex(seed, f"seed|{presented}")
             puts.append(self._refresh_put(successor, gid, next_seed, first))  # the commit
+        if "used" not in record:  # else it would open again once its successor is forgotten
+            memory = self._limits.replay_memory_seconds
+            puts.append(Put("refresh", digest(presented), {**record, "used": first}, memory))
         await self._records.put(*puts)
-        memory = self._limits.replay_memory_seconds
-        self._records.put_later(Put("refresh", digest(presented), record, memory))
-        event = Event.REFRESHED if known is None else Event.RETRIED
+        event = Event.REFRESHED if used is None else Event.RETRIED
         audit.record(event, grant=gid, client=grant["client"]["name"])
         return Tokens(access, successor, granted, first + self._access_seconds)
 
