@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from personal_auth.errors import InvalidGrant, InvalidToken, Refused, TicketRefused
-from personal_auth.grants import Grants, Tokens
+from personal_auth.grants import REFRESH, Grants, Tokens
+from personal_auth.sealing import Sealer, digest, to_text
 from personal_auth.store import KeyValue, Record
 from tests.support import programs
 from tests.support.hammer import (
@@ -78,6 +79,11 @@ class House:
     def id(self, nonce: str) -> str:
         return self.healthy.id_of(nonce)
 
+    async def seed(self, refresh: str) -> bytes:
+        record = await self.store.get(digest(refresh), collection="refresh")
+        assert record is not None
+        return bytes.fromhex(record["seed"])
+
     async def code(self, nonce: str) -> str:
         code = await self.healthy.issue_code(approval(nonce))
         assert code is not None
@@ -123,6 +129,10 @@ async def outcome(call: Awaitable[Any]) -> Any:
         return await call
     except (Refused, Death) as error:
         return type(error)
+
+
+def derived(seed: bytes, message: str) -> str:
+    return to_text(Sealer(seed).mac("grants", message.encode()))
 
 
 async def opens(grants: Grants, access: str) -> bool:
@@ -218,43 +228,58 @@ def test_a_death_while_a_code_is_made_leaves_none_or_the_same_code(
     run(url, scenario)
 
 
-@pytest.mark.parametrize(
-    "lands", [(), ("tokens",), ("refresh",), ("tokens", "refresh")], ids=" ".join
-)
-def test_whoever_dies_in_a_refresh_the_retry_finishes_it(url: str, lands: tuple[str, ...]) -> None:
+PARTS_OF_A_REFRESH = ("access", "successor", "used")
+SOME_PARTS = [
+    parts for count in range(4) for parts in itertools.combinations(PARTS_OF_A_REFRESH, count)
+]
+
+
+async def die_in_a_refresh(house: House, old: Tokens, parts: tuple[str, ...]) -> bool:
+    """Lets a replica die after some parts of a refresh were written; tells whether it did."""
+    successor = REFRESH + derived(await house.seed(old.refresh), f"refresh|{old.refresh}")
+    names = {
+        "access": "tokens",
+        "successor": digest(successor),
+        "used": digest(old.refresh),
+    }
+    dying = house.replica(Landing(*(names[part] for part in parts)))
+    return await outcome(dying.refresh(old.refresh, CLIENT)) is Death
+
+
+@pytest.mark.parametrize("parts", SOME_PARTS, ids=" ".join)
+def test_whoever_dies_in_a_refresh_the_retry_finishes_it(url: str, parts: tuple[str, ...]) -> None:
     async def scenario(house: House) -> None:
         old = await house.connected(next(nonces))
         began = house.clock.now
 
-        await outcome(house.replica(Landing(*lands)).refresh(old.refresh, CLIENT))
+        died = await die_in_a_refresh(house, old, parts)
         house.clock.advance(120)
         retried = await house.healthy.refresh(old.refresh, CLIENT)
         another = await grants_over(house.store, house.clock).refresh(old.refresh, CLIENT)
 
-        committed = "refresh" in lands
+        used = {"successor", "used"} & set(parts)
+        assert died == (len(parts) < 3)
         assert retried == another
-        assert retried.expires == (began if committed else house.clock.now) + 3600
+        assert retried.expires == (began if used else house.clock.now) + 3600
         assert await opens(house.healthy, retried.access)
         assert (await house.healthy.refresh(retried.refresh, CLIENT)).access != retried.access
 
     run(url, scenario)
 
 
-@pytest.mark.parametrize(
-    ("lands", "used"), [((), False), (("tokens",), False), (("refresh",), True)], ids=str
-)
-def test_a_refresh_token_is_used_once_its_successor_is_there(
-    url: str, lands: tuple[str, ...], used: bool
+@pytest.mark.parametrize("parts", SOME_PARTS, ids=" ".join)
+def test_a_refresh_token_is_used_once_itself_or_its_successor_says_so(
+    url: str, parts: tuple[str, ...]
 ) -> None:
     async def scenario(house: House) -> None:
         page = next(nonces)
         old = await house.connected(page)
 
-        died = await outcome(house.replica(Landing(*lands)).refresh(old.refresh, CLIENT))
+        await die_in_a_refresh(house, old, parts)
         house.clock.advance(121)
         late = await outcome(house.healthy.refresh(old.refresh, CLIENT))
 
-        assert died is Death
+        used = bool({"successor", "used"} & set(parts))
         assert (late is InvalidGrant, await house.grant(page) is None) == (used, used)
 
     run(url, scenario)

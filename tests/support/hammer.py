@@ -11,7 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, Protocol, SupportsFloat, TypeVar
+from typing import Any, NamedTuple, Protocol, SupportsFloat, TypeVar
 
 import asyncpg
 from key_value.aio.stores.postgresql import PostgreSQLStore
@@ -85,13 +85,21 @@ class Death(BaseException):
     """The process ends here."""
 
 
+class Call(NamedTuple):
+    """One call of a store."""
+
+    verb: str
+    collection: str
+    key: str
+
+
 class Fate(Protocol):
     """What befalls a process around each call of its store."""
 
-    async def before(self, verb: str, collection: str) -> None:
+    async def before(self, call: Call) -> None:
         """Waits, or raises Death: the call is never made."""
 
-    async def after(self, verb: str, collection: str) -> None:
+    async def after(self, call: Call) -> None:
         """Waits, or raises Death: the call was made and nobody learns of it."""
 
 
@@ -103,9 +111,8 @@ class Mortal:
         self.dead = False
 
     async def get(self, key: str, *, collection: str | None = None) -> Record | None:
-        return await self._call(
-            "get", collection, lambda: self._store.get(key, collection=collection)
-        )
+        call = Call("get", collection or "", key)
+        return await self._made(call, lambda: self._store.get(key, collection=collection))
 
     async def put(
         self,
@@ -115,26 +122,22 @@ class Mortal:
         collection: str | None = None,
         ttl: SupportsFloat | None = None,
     ) -> None:
-        await self._call(
-            "put", collection, lambda: self._store.put(key, value, collection=collection, ttl=ttl)
-        )
+        call = Call("put", collection or "", key)
+        await self._made(call, lambda: self._store.put(key, value, collection=collection, ttl=ttl))
 
     async def delete(self, key: str, *, collection: str | None = None) -> bool:
-        return await self._call(
-            "delete", collection, lambda: self._store.delete(key, collection=collection)
-        )
+        call = Call("delete", collection or "", key)
+        return await self._made(call, lambda: self._store.delete(key, collection=collection))
 
-    async def _call(self, verb: str, collection: str | None, call: Callable[[], Awaitable[T]]) -> T:
-        await self._live(self._fate.before, verb, collection or "")
-        answer = await call()
-        await self._live(self._fate.after, verb, collection or "")
+    async def _made(self, call: Call, make: Callable[[], Awaitable[T]]) -> T:
+        await self._lived(self._fate.before(call))
+        answer = await make()
+        await self._lived(self._fate.after(call))
         return answer
 
-    async def _live(
-        self, moment: Callable[[str, str], Awaitable[None]], verb: str, collection: str
-    ) -> None:
+    async def _lived(self, moment: Awaitable[None]) -> None:
         try:
-            await moment(verb, collection)
+            await moment
         except Death:
             self.dead = True
         if self.dead:
@@ -142,18 +145,27 @@ class Mortal:
 
 
 class Landing:
-    """Of the writes to come exactly those to the named collections are made; then death."""
+    """Of the writes to come exactly those that are named are made; then death.
 
-    def __init__(self, *collections: str) -> None:
-        self._lands = collections
+    A name is a collection, or a key in it.
+    """
 
-    async def before(self, verb: str, collection: str) -> None:
-        if verb != "get" and collection not in self._lands:
-            await asyncio.sleep(0.01)  # lets what is written together land
-            raise Death
+    def __init__(self, *names: str) -> None:
+        self._names, self._under_way = names, 0
 
-    async def after(self, verb: str, collection: str) -> None:
-        pass
+    async def before(self, call: Call) -> None:
+        if call.verb == "get":
+            return
+        if call.collection in self._names or call.key in self._names:
+            self._under_way += 1
+            return
+        await asyncio.sleep(0.01)  # lets what is written together begin
+        while self._under_way:
+            await asyncio.sleep(0.001)
+        raise Death
+
+    async def after(self, call: Call) -> None:
+        self._under_way -= call.verb != "get"
 
 
 class Held:
@@ -163,12 +175,12 @@ class Held:
         self._call = (verb, collection)
         self.reached, self.go_on = asyncio.Event(), asyncio.Event()
 
-    async def before(self, verb: str, collection: str) -> None:
-        if (verb, collection) == self._call:
+    async def before(self, call: Call) -> None:
+        if (call.verb, call.collection) == self._call:
             self.reached.set()
             await self.go_on.wait()
 
-    async def after(self, verb: str, collection: str) -> None:
+    async def after(self, call: Call) -> None:
         pass
 
 
@@ -179,10 +191,10 @@ class Chance:
         self._random = random.Random(repr(seed))
         self._wait, self._death = wait, death
 
-    async def before(self, verb: str, collection: str) -> None:
+    async def before(self, call: Call) -> None:
         await self._moment()
 
-    async def after(self, verb: str, collection: str) -> None:
+    async def after(self, call: Call) -> None:
         await self._moment()
 
     async def _moment(self) -> None:

@@ -15,7 +15,16 @@ from typing import Any
 
 from personal_auth.errors import Refused
 from personal_auth.grants import Grants
-from tests.support.hammer import CLIENT, START, VERIFIER, Mortal, approval, grants_over, opened
+from tests.support.hammer import (
+    CLIENT,
+    START,
+    VERIFIER,
+    Call,
+    Mortal,
+    approval,
+    grants_over,
+    opened,
+)
 
 
 class Exit:
@@ -24,10 +33,10 @@ class Exit:
     def __init__(self, seed: object, death: float) -> None:
         self._random, self._death = random.Random(repr(seed)), death
 
-    async def before(self, verb: str, collection: str) -> None:
+    async def before(self, call: Call) -> None:
         await self._moment()
 
-    async def after(self, verb: str, collection: str) -> None:
+    async def after(self, call: Call) -> None:
         await self._moment()
 
     async def _moment(self) -> None:
