@@ -900,6 +900,35 @@ def test_no_two_tokens_of_one_refresh_are_derived_alike(grants: Grants) -> None:
     assert len(set(texts)) == 6
 
 
+def test_every_replica_of_every_version_derives_the_same_tokens(
+    grants: Grants, store: Notebook
+) -> None:
+    run(
+        store.put(
+            grants.id_of("page"),
+            {"client": CLIENT.to_record(), "scopes": SCOPES, "resource": f"{URL}/mcp", "epoch": ""},
+            collection="grants",
+        ),
+        store.put(
+            digest("prt_first"),
+            {"gid": grants.id_of("page"), "seed": "5eed" * 16, "at": START},
+            collection="refresh",
+        ),
+    )
+
+    second = run(grants.refresh("prt_first", CLIENT))
+    third = refresh(grants, second, "tools")
+
+    assert (second.access, second.refresh) == (
+        "pat_u6mrGODi9sDGuZ24qrNtFVN3WvOLbLlC8LZJ6jNTf1c",
+        "prt_7quGlFEBfAszLrszw1iv15K3Y7UF97KVs1vr228iObU",
+    )
+    assert (third.access, third.refresh) == (
+        "pat_QqHkkU7jBiW-omTWU7vLc4HlZ-m4H--xuXHjlaQxJMU",
+        "prt_Ts9BydZMmTAe575ZAOpV1DYX94S-ol-B_YhVQC3xwvo",
+    )
+
+
 def test_another_key_gives_other_codes_and_ids(grants: Grants, clock: Clock) -> None:
     other = Grants(
         Records(Notebook()),
