@@ -14,6 +14,7 @@ the rules hold for several processes on one store and for a death between any tw
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import secrets
 from collections.abc import Callable, Iterable
@@ -100,23 +101,23 @@ class Grants:
         Returns None when the client is connected already. A code lives `Limits.code_seconds`.
 
         Raises:
-            TicketRefused: The code was claimed or expired without a connection.
+            TicketRefused: The code was claimed, expired or revoked without a connection.
         """
         code = CODE + to_text(self._sealer().mac("code", approval.nonce.encode()))
         key = digest(code)
         gid = self.id_of(approval.nonce)
-        known, live, grant = await self._records.get_together(
-            ("codes", key), ("live", key), ("grants", gid)
+        known, live, grant, all_revoked = await self._records.get_together(
+            ("codes", key), ("live", key), ("grants", gid), ("grants", "epoch")
         )
-        if grant is not None:
+        epoch = _epoch_id(all_revoked)
+        if grant is not None and grant["epoch"] == epoch:
             return None
         if known is not None:
-            if live is None or self._clock() > known["exp"]:
+            if live is None or known["epoch"] != epoch or self._clock() > known["exp"]:
                 raise TicketRefused(
                     "This approval was not completed in time. Go back to the app and start again."
                 )
             return code
-        epoch = await self._epoch()
         record: Record = {
             "gid": gid,
             "client": approval.client.to_record(),
@@ -128,7 +129,7 @@ class Grants:
             "exp": self._clock() + self._limits.code_seconds,
         }
         memory = self._limits.code_memory_seconds
-        live_put = Put("live", key, {"at": self._clock()}, 2 * self._limits.code_seconds)
+        live_put = Put("live", key, {}, 2 * self._limits.code_seconds)
         await self._records.put(Put("codes", key, record, memory), live_put)
         return code
 
@@ -169,6 +170,8 @@ class Grants:
             raise InvalidGrant("redirect_uri differs from the authorization request's.")
         if not same(record["challenge"], challenge):
             raise InvalidGrant("code_verifier does not match the code challenge.")
+        if record["resource"] != self._identity.resource:
+            raise InvalidGrant("The code was made for another public URL.")
         grant, epoch = await self._records.get_together(("grants", gid), ("grants", "epoch"))
         if grant is not None or record["epoch"] != _epoch_id(epoch):
             raise InvalidGrant("The code was used or revoked already.")
@@ -237,8 +240,6 @@ class Grants:
         record = await self._records.get("refresh", digest(presented))
         if record is None:
             raise InvalidGrant("The refresh token is unknown or was revoked.")
-        if self._refresh_seconds is not None and at > record["at"] + self._refresh_seconds:
-            raise InvalidGrant("The refresh token expired: connect again.")
         gid, seed = record["gid"], bytes.fromhex(record["seed"])
         successor = REFRESH + _derived(seed, f"refresh|{presented}")
         grant, epoch, known = await self._records.get_together(
@@ -250,23 +251,30 @@ class Grants:
             raise InvalidGrant("The refresh token was issued to another client.")
         if grant["resource"] != self._identity.resource:
             raise InvalidGrant("The connection was made for another public URL.")
-        if known is not None and at > known["at"] + self._limits.retry_window_seconds:
+        used = record.get("used") if known is None else known["at"]
+        if used is not None and at > used + self._limits.retry_window_seconds:
             await self._records.delete("grants", gid)
             audit.record(Event.REPLAYED_REFRESH, grant=gid, client=grant["client"]["name"])
             raise InvalidGrant("The refresh token was used already; the connection was revoked.")
+        if used is None and self._is_over(record, at):  # a used one may be retried or replayed
+            raise InvalidGrant("The refresh token expired: connect again.")
         granted = narrowed(grant["scopes"], scope)
-        first = at if known is None else known["at"]
+        first = at if used is None else used
         access = ACCESS + _derived(seed, f"access|{' '.join(granted)}|{presented}")
         puts = [self._access_put(access, gid, granted, first + self._access_seconds)]
         if known is None:
             next_seed = _hmac_hex(seed, f"seed|{presented}")
             puts.append(self._refresh_put(successor, gid, next_seed, first))  # the commit
+        if "used" not in record:  # else it would open again once its successor is forgotten
+            memory = self._limits.replay_memory_seconds
+            puts.append(Put("refresh", digest(presented), {**record, "used": first}, memory))
         await self._records.put(*puts)
-        memory = self._limits.replay_memory_seconds
-        self._records.put_later(Put("refresh", digest(presented), record, memory))
-        event = Event.REFRESHED if known is None else Event.RETRIED
+        event = Event.REFRESHED if used is None else Event.RETRIED
         audit.record(event, grant=gid, client=grant["client"]["name"])
         return Tokens(access, successor, granted, first + self._access_seconds)
+
+    def _is_over(self, refresh: Record, at: float) -> bool:
+        return self._refresh_seconds is not None and at >= refresh["at"] + self._refresh_seconds
 
     # Revocation (RFC 7009)
 
@@ -307,7 +315,8 @@ class Grants:
 
     def _access_put(self, token: str, gid: str, scopes: Iterable[str], expires: float) -> Put:
         record: Record = {"gid": gid, "exp": expires, "scopes": list(scopes)}
-        return Put("tokens", digest(token), record, max(expires - self._clock(), 1))
+        left = math.ceil(expires - self._clock())  # Redis would cut a fraction off
+        return Put("tokens", digest(token), record, max(left, 1))
 
     def _refresh_put(self, token: str, gid: str, seed: str, at: float) -> Put:
         record: Record = {"gid": gid, "seed": seed, "at": at}
