@@ -15,6 +15,7 @@ FREE_OF_FRAMEWORKS = {
     "audit",
     "clients",
     "control",
+    "document",
     "errors",
     "grants",
     "identity",
@@ -28,6 +29,7 @@ FREE_OF_FRAMEWORKS = {
     "statedir",
     "store",
     "throttle",
+    "version",
 }
 
 

@@ -27,6 +27,7 @@ class Event(StrEnum):
     REPLAYED_REFRESH = "refresh_token_replayed_connection_revoked"
     REVOKED = "connection_revoked"
     STORE_FAILED = "state_not_available"
+    STORE_BACK = "state_available_again"
 
 
 WARNINGS = {
