@@ -115,6 +115,7 @@ class Grants:
                 raise TicketRefused(
                     "This approval was not completed in time. Go back to the app and start again."
                 )
+            await self._records.settle()  # the first attempt may have failed at this
             return code
         epoch = await self._epoch()
         record: Record = {
