@@ -14,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol, SupportsFloat, runtime_checkable
 
-from personal_auth import audit, document
+from personal_auth import audit, snapshot
 from personal_auth.audit import Event
-from personal_auth.document import Record as Record
-from personal_auth.document import Row
+from personal_auth.snapshot import Record as Record
+from personal_auth.snapshot import Row
 from personal_auth.errors import StateDirLost, StoreUnavailable
 
 
@@ -94,7 +94,7 @@ class SnapshotStore:
         self._rows.clear()
         if state is None:
             return
-        for collection, key, row in list(document.read(state)):
+        for collection, key, row in list(snapshot.read(state)):
             self._rows.setdefault(collection, {})[key] = row
 
     def dump(self) -> bytes:
@@ -103,7 +103,7 @@ class SnapshotStore:
         for rows in self._rows.values():
             for key in [key for key, row in rows.items() if not row.live(now)]:
                 del rows[key]
-        return document.write((name, rows.values()) for name, rows in self._rows.items())
+        return snapshot.write((name, rows.values()) for name, rows in self._rows.items())
 
     def peek(self, collection: str, key: str) -> Record | None:
         """Returns a live record without leaving the event loop. It must not be altered."""
