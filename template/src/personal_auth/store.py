@@ -16,9 +16,9 @@ from typing import Any, Protocol, SupportsFloat, runtime_checkable
 
 from personal_auth import audit, snapshot
 from personal_auth.audit import Event
+from personal_auth.errors import StateDirLost, StoreUnavailable
 from personal_auth.snapshot import Record as Record
 from personal_auth.snapshot import Row
-from personal_auth.errors import StateDirLost, StoreUnavailable
 
 
 class KeyValue(Protocol):
