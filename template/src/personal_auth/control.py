@@ -56,16 +56,14 @@ class ControlServer:
         """Stops listening and removes the socket, unless its directory is another one by now."""
         if self._server is None:
             return
-        if self._is_ours():  # asked before the close: after it another socket may look the same
-            self._remove()
+        with contextlib.suppress(OSError):  # a disk that is read-only by now
+            if self._is_ours():  # asked before the close: then another may have its number
+                self._remove()
         self._server.close()
         self._server = None
 
     def _is_ours(self) -> bool:
-        try:
-            return self._bound is not None and os.path.samestat(self._path.stat(), self._bound)
-        except OSError:
-            return False
+        return self._bound is not None and os.path.samestat(self._path.stat(), self._bound)
 
     def _remove(self) -> None:
         if self._path.is_symlink():
