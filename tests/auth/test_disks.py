@@ -532,16 +532,34 @@ def test_a_lock_is_held_by_one_until_it_is_let_go(tmp_path: Path) -> None:
 # Files that are not what they should be
 
 
-def connected(tmp_path: Path, clock: Clock) -> tuple[Path, dict[str, Any]]:
-    """Returns a state directory with one connection, and its tokens; no server runs on it."""
-    site = Site(tmp_path / "state", clock)
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, str]:
+    """Returns a state file with one connection, and a token that it opens."""
+    site = Site(tmp_path_factory.mktemp("written") / "state", Clock())
     _, tokens = connect(site)
     site.stop()
-    return site.state_dir, tokens
+    return (site.state_dir / FILE).read_bytes(), tokens["access_token"]
 
 
-def test_a_file_cut_anywhere_is_refused_and_left_alone(tmp_path: Path, clock: Clock) -> None:
-    state, _ = connected(tmp_path, clock)
+@pytest.fixture
+def state(tmp_path: Path, written: tuple[bytes, str]) -> Path:
+    """Returns a state directory with one connection; no server runs on it."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    (folder / FILE).write_bytes(written[0])
+    return folder
+
+
+def opened(state: Path, clock: Clock, token: str) -> int:
+    """Starts a server; returns its answer to a call with a token."""
+    site = Site(state, clock)
+    try:
+        return site.visitor().call(token).status_code
+    finally:
+        site.stop()
+
+
+def test_a_file_cut_anywhere_is_refused_and_left_alone(state: Path) -> None:
     whole = (state / FILE).read_bytes().rstrip()
 
     for length in {0, 1, *range(2, len(whole), 97), len(whole) - 1}:
@@ -606,13 +624,11 @@ def replaced_by_a_pipe(file: Path) -> None:
     ],
 )
 def test_a_file_that_is_something_else_stops_the_start_and_is_left_alone(
-    tmp_path: Path,
-    clock: Clock,
+    state: Path,
     capsys: pytest.CaptureFixture[str],
     replace: Callable[[Path], None],
     words: str,
 ) -> None:
-    state, _ = connected(tmp_path, clock)
     replace(state / FILE)
     before = {path.name: path.lstat() for path in state.iterdir()}
 
@@ -626,30 +642,20 @@ def test_a_file_that_is_something_else_stops_the_start_and_is_left_alone(
 
 
 def test_a_file_that_others_could_read_is_theirs_no_more_after_a_start(
-    tmp_path: Path, clock: Clock
+    state: Path, clock: Clock, written: tuple[bytes, str]
 ) -> None:
-    state, tokens = connected(tmp_path, clock)
     (state / FILE).chmod(0o666)
 
-    site = Site(state, clock)
-    try:
-        assert (state / FILE).stat().st_mode & 0o777 == 0o600
-        assert site.visitor().call(tokens["access_token"]).status_code == 200
-    finally:
-        site.stop()
+    assert opened(state, clock, written[1]) == 200
+    assert (state / FILE).stat().st_mode & 0o777 == 0o600
 
 
 def test_a_file_that_an_editor_of_another_system_saved_is_read(
-    tmp_path: Path, clock: Clock
+    state: Path, clock: Clock, written: tuple[bytes, str]
 ) -> None:
-    state, tokens = connected(tmp_path, clock)
-    (state / FILE).write_bytes(b"\xef\xbb\xbf" + (state / FILE).read_bytes() + b"\r\n")
+    (state / FILE).write_bytes(b"\xef\xbb\xbf" + written[0] + b"\r\n")
 
-    site = Site(state, clock)
-    try:
-        assert site.visitor().call(tokens["access_token"]).status_code == 200
-    finally:
-        site.stop()
+    assert opened(state, clock, written[1]) == 200
 
 
 def test_a_second_process_on_the_directory_does_not_start_and_disturbs_nothing(
