@@ -7,6 +7,7 @@ import errno
 import gc
 import json
 import logging
+import weakref
 from decimal import Decimal
 from typing import Any
 
@@ -630,6 +631,17 @@ async def test_closing_with_a_full_disk_ends_and_tries_no_more(
     assert attempts == disk.attempts == 1
 
 
+@in_a_loop
+async def test_a_store_that_was_closed_can_be_used_again(store: SnapshotStore, disk: Disk) -> None:
+    store.put_soon(Put("c", "a", {}))
+    await store.close()
+
+    store.put_soon(Put("c", "b", {}))
+    await until(lambda: len(disk.files) == 2)
+
+    assert sorted(disk.rows["c"]) == ["a", "b"]
+
+
 def test_a_store_can_be_used_by_one_loop_after_another(store: SnapshotStore, disk: Disk) -> None:
     async def leave_something() -> None:
         store.put_soon(Put("c", "a", {}))
@@ -712,6 +724,27 @@ async def test_a_call_that_nobody_waits_for_is_made_and_may_fail(disk: Disk) -> 
 
     assert done == ["failed", "worked"]
     assert complaints == []
+
+
+@in_a_loop
+async def test_a_call_that_nobody_waits_for_is_not_forgotten_while_it_waits() -> None:
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    answers: weakref.WeakSet[asyncio.Future[None]] = weakref.WeakSet()
+
+    async def waits() -> None:
+        answer = loop.create_future()
+        answers.add(answer)
+        await answer
+        done.set()
+
+    in_background(waits())
+    await until(lambda: len(answers) == 1)
+    gc.collect()  # nothing but the call itself knows what it waits for
+    for answer in [*answers]:
+        answer.set_result(None)
+    await asyncio.wait_for(done.wait(), 5)
+
+    assert done.is_set()
 
 
 def test_no_record_is_shown_by_a_repr() -> None:

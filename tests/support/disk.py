@@ -42,7 +42,7 @@ class Disk:
 
     async def reached(self) -> None:
         """Returns once a write has begun."""
-        assert await asyncio.to_thread(self._reached.wait, 20)
+        assert await asyncio.to_thread(self._reached.wait, 5)
 
     @property
     def rows(self) -> dict[str, dict[str, dict[str, Any]]]:
