@@ -84,6 +84,7 @@ class SnapshotStore:
         self._writing: asyncio.Task[None] | None = None
         self._timer: tuple[asyncio.AbstractEventLoop, asyncio.TimerHandle] | None = None
         self._trouble = ""
+        self._closed = False
 
     def load(self, state: object) -> None:
         """Takes over a stored state; None is an empty one.
@@ -121,7 +122,7 @@ class SnapshotStore:
         self._write_later()
 
     def put_at_start(self, puts: Sequence[Put]) -> None:
-        """Writes records before there is an event loop.
+        """Writes records before there is an event loop; opens a store that was closed.
 
         Raises:
             Exception: Nothing is on disk.
@@ -129,7 +130,7 @@ class SnapshotStore:
         for put in puts:
             self._change(put)
         self._writer.submit(self._save, self.dump()).result()
-        self._durable = self._version
+        self._durable, self._closed = self._version, False
 
     async def get(self, key: str, *, collection: str | None = None) -> Record | None:
         return self.peek(collection or "", key)
@@ -174,6 +175,7 @@ class SnapshotStore:
 
     async def close(self) -> None:
         """Writes what is not on disk yet, as far as that is possible, and stops trying."""
+        self._closed = True
         with contextlib.suppress(StoreUnavailable):
             while self._durable < self._version:
                 await self.flush()
@@ -210,7 +212,7 @@ class SnapshotStore:
 
     def _write_later(self) -> None:
         loop = asyncio.get_running_loop()
-        if self._timer is None or self._timer[0] is not loop:
+        if not self._closed and (self._timer is None or self._timer[0] is not loop):
             self._timer = loop, loop.call_later(self._later, self._write_soon)
 
     def _write_soon(self) -> None:
