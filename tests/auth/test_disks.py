@@ -484,6 +484,33 @@ def test_a_server_whose_lock_file_was_removed_gives_way_to_the_one_that_took_it(
         site.start()
 
 
+def test_a_directory_that_is_lost_in_the_start_itself_is_told_as_such(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        PersonalAuthProvider, "_load_state", lambda self: shutil.rmtree(tmp_path / "state")
+    )
+
+    sentence = not_started(tmp_path / "state", capsys, password=PASSWORD)
+
+    assert "was removed, replaced or lost its lock file" in sentence
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_server_serves_although_commands_cannot_reach_it(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "control.sock").mkdir()
+
+    site = Site(tmp_path, clock)
+    try:
+        _, tokens = connect(site)
+        assert site.visitor().call(tokens["access_token"]).status_code == 200
+        assert "Commands cannot reach this server" in caplog.text
+    finally:
+        site.stop()
+
+
 def test_a_program_that_changes_its_working_directory_keeps_its_state_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,7 @@ from personal_auth.adoption import adopt, is_foreign, say_adopted
 from personal_auth.audit import Event
 from personal_auth.clients import Clients
 from personal_auth.control import ControlServer, ControlStore
-from personal_auth.errors import StartRefused, StoreUnavailable
+from personal_auth.errors import StartRefused, StateDirLost, StoreUnavailable
 from personal_auth.grants import Grants
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
@@ -131,11 +131,20 @@ class Service:
                 await self._open_store()
             else:
                 self.open()
-                self._control = ControlServer(self._snapshot, self._plan.state_dir.control_socket)
-                await self._control.start()
+                await self._serve_commands(self._snapshot)
             self._started = True
         finally:
             self._starting = None
+
+    async def _serve_commands(self, snapshot: SnapshotStore) -> None:
+        control = ControlServer(snapshot, self._plan.state_dir.control_socket)
+        try:
+            await control.start()
+        except OSError as error:
+            note = "Commands cannot reach this server until it is started again."
+            audit.record(Event.STORE_FAILED, note, reason=cause(error))
+        else:
+            self._control = control
 
     async def stop(self) -> None:
         """Writes what is still in memory and lets go of the state directory."""
@@ -177,6 +186,8 @@ class Service:
         self._show(password)
         try:  # also when there is nothing new: whether it can be written is told now
             snapshot.put_at_start([*adopted, *puts])
+        except StateDirLost as error:
+            raise StartRefused(str(error)) from error
         except Exception as error:
             raise StartRefused(
                 f"The state cannot be written ({cause(error)}): make room in"
