@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -377,6 +378,10 @@ def test_a_user_without_the_right_to_write_is_told_so_in_one_sentence(public: Pa
     assert {code for code, _ in told.values()} == {2}
     assert all("(Permission denied)" in sentence for _, sentence in told.values())
     assert all(sentence.count("\n") == 1 for _, sentence in told.values())
+    assert told["unreadable file"][1] == (
+        f"The state file {public}/unreadable file/{FILE} cannot be read (Permission denied): give"
+        " this user the right to read it.\n"
+    )
     assert all("right to" in sentence for _, sentence in told.values())
     assert running == ["written", 503, "written"]
     assert kept == ["0", "1", "2"]
@@ -540,6 +545,113 @@ def test_nothing_is_written_before_the_lock_is_taken_or_after_it_was_let_go(
         folder.write(b"after")
 
     assert (tmp_path / "state" / FILE).read_bytes() == b"held"
+
+
+def test_what_is_made_in_the_directory_is_the_owners_alone(tmp_path: Path) -> None:
+    folder = StateDir(tmp_path / "state")
+    assert folder.acquire()
+    folder.write(b"{}")
+    folder.write_password("secret")
+    folder.release()
+
+    modes = {path.name: path.stat().st_mode & 0o777 for path in folder.path.iterdir()}
+
+    assert modes == {"lock": 0o600, FILE: 0o600, "initial-password": 0o600}
+    assert folder.path.stat().st_mode & 0o777 == 0o700
+    assert folder.password_file.read_text() == "secret\n"
+
+
+def test_a_password_never_goes_to_the_directory_that_took_the_place(tmp_path: Path) -> None:
+    folder = StateDir(tmp_path / "state")
+    assert folder.acquire()
+    folder.path.rename(tmp_path / "away")
+    folder.path.mkdir()
+
+    folder.write_password("secret")
+    written = (tmp_path / "away" / "initial-password").exists()
+    folder.forget_password()
+    folder.forget_password()
+    folder.release()
+
+    assert written
+    assert list(folder.path.iterdir()) == []
+    assert [path.name for path in (tmp_path / "away").iterdir()] == ["lock"]
+
+
+def test_a_disk_that_cannot_lock_is_refused_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot(handle: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", cannot)
+    open_files = len(os.listdir("/dev/fd"))
+
+    with pytest.raises(StartRefused) as told:
+        StateDir(tmp_path).acquire()
+
+    assert str(told.value) == (
+        f"The state directory {tmp_path} cannot be locked (No locks available): put it on a"
+        " local disk."
+    )
+    assert len(os.listdir("/dev/fd")) == open_files
+
+
+def test_of_a_failed_write_the_first_reason_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: Any, **named: Any) -> None:
+        raise OSError(errno.EIO, "first")
+
+    def fails_as_well(*arguments: Any, **named: Any) -> None:
+        raise OSError(errno.EIO, "second")
+
+    folder = StateDir(tmp_path)
+    assert folder.acquire()
+    monkeypatch.setattr("os.replace", fails)
+    monkeypatch.setattr("os.unlink", fails_as_well)
+
+    with pytest.raises(OSError, match="first"):
+        folder.write(b"{}")
+    folder.release()
+
+
+def test_each_refusal_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    folder = StateDir(tmp_path / "state")
+    folder.path.mkdir()
+    told = {}
+
+    def tell(what: str, call: Callable[[], object]) -> None:
+        with pytest.raises((StartRefused, StateDirLost)) as refusal:
+            call()
+        told[what] = str(refusal.value)
+
+    tell("no directory", StateDir(tmp_path / "file" / "state").acquire)
+    tell("no lock", lambda: folder.write(b"{}"))
+    folder.state_file.mkdir()
+    tell("no file", folder.read)
+    folder.state_file.rmdir()
+    folder.state_file.write_text("{")
+    tell("no JSON", folder.read)
+    folder.state_file.write_text("[]")
+    tell("no state", folder.read)
+
+    file = folder.state_file
+    assert told == {
+        "no directory": f"The state directory {tmp_path}/file/state cannot be written (Not a"
+        " directory): make room, give this user the right to write there, or choose another"
+        " directory.",
+        "no lock": f"The state directory {folder.path} was removed, replaced or lost its lock file"
+        " while this server ran: put it back, or restart the server to go on with what is there"
+        " now.",
+        "no file": f"{file} is a link, a directory or the like, and was left as it is: put the"
+        " state file itself there, or move this away to start anew.",
+        "no JSON": f"The state file {file} is damaged and was left as it is: restore it from a"
+        " backup, or move it away to start anew and connect each client again.",
+        "no state": f"The state file {file} was not written by this server and was left as it is:"
+        " move it away to start anew.",
+    }
 
 
 def test_a_lock_is_held_by_one_until_it_is_let_go(tmp_path: Path) -> None:

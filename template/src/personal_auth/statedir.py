@@ -71,12 +71,11 @@ class StateDir:
 
     def _open(self) -> int:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return os.open(self.path, os.O_RDONLY)
 
     def _lock(self, folder: int) -> int | None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         try:
-            handle = os.open(LOCK_FILE, flags, 0o600, dir_fd=folder)
+            handle = os.open(LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600, dir_fd=folder)
         except OSError as error:
             raise self._not_writable(error) from error
         try:
@@ -197,8 +196,7 @@ class StateDir:
 def replace_durably(folder: int, name: str, raw: bytes) -> None:
     """Writes a file of an open directory so that it is on disk, whole, or not there at all."""
     temporary = f".{name}.{secrets.token_hex(8)}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    handle = os.open(temporary, flags, 0o600, dir_fd=folder)
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(raw)
