@@ -21,7 +21,18 @@ import pytest
 
 from tests.support.asgi import HOST, Header, ask, http_scope
 from tests.support.hostile import listening
-from tests.support.site import CALLBACK, URL, App, Clock, Site, approve, connect, ticket
+from tests.support.site import (
+    CALLBACK,
+    PASSWORD,
+    URL,
+    App,
+    Clock,
+    Site,
+    answer_of,
+    approve,
+    connect,
+    ticket,
+)
 from tests.support.wire import answers
 
 PORTIONS, PORTION = 10, 10_000
@@ -94,6 +105,7 @@ def test_the_owner_connects_during_a_flood_of_100_000_registrations(site: Site) 
 
     with listening() as log:
         for number in range(PORTIONS):
+            site.clock.advance(2 * 60)  # so that slots of the table are old enough to be used again
             portion = flood(site, registrations(number), {201})
             owner = site.visitor()
             app = App.register(site)
@@ -124,6 +136,24 @@ def test_the_owner_connects_during_a_flood_of_100_000_registrations(site: Site) 
     log.check()
     for step in ("owner_signed_in", "connection_approved", "tokens_issued", "tokens_refreshed"):
         assert log.of(step) == PORTIONS, step
+
+
+def test_a_long_client_connects_although_a_flood_overwrites_the_table(site: Site) -> None:
+    dice = random.Random(3)
+
+    def registrations() -> Iterator[Request]:
+        for _ in range(2 * site.provider._limits.stored_clients):
+            yield post("/register", registration(dice, 400), JSON)
+
+    flood(site, registrations(), {201}).result(60)
+    long_uri = f"https://x.example/{dice.randbytes(200).hex()}"
+    owner, app = site.visitor(), App.register(site, CALLBACK, long_uri)
+    page = owner.get("/authorize", params=app.query())
+    flood(site, registrations(), {201}).result(60)
+    answer = owner.submit(ticket=ticket(page), password=PASSWORD, decision="approve")
+
+    assert page.status_code == 200
+    assert app.redeem(answer_of(answer)["code"]).status_code == 200
 
 
 def test_registrations_over_many_connections_are_all_answered(site: Site) -> None:

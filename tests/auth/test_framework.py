@@ -474,25 +474,3 @@ def test_a_document_without_a_usable_key_proves_nobody(key: jwk.ECKey, keys: obj
                 assertion(key), CLIENT, TOKEN_ENDPOINT, document(jwks={"keys": keys})
             )
         )
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://client.example:99999999/x",
-        "https://client.example:0x50/x",
-        "https://client.example/\udcff",
-        "https://client.example/\x00",
-        "https://ü.example/x",
-        "https://client.example/" + "a" * 70_000,
-    ],
-    ids=lambda url: ascii(url[:32]),
-)
-def test_the_fetch_never_gets_past_an_odd_address(
-    resolved: Callable[..., None], monkeypatch: pytest.MonkeyPatch, url: str
-) -> None:
-    resolved("127.0.0.1")  # where nothing listens on 443
-    monkeypatch.setattr(ssrf, "is_ip_allowed", lambda address: True)
-
-    with loop() as app, refused(Exception, FETCH):
-        app.run(ssrf_safe_fetch_response(url, timeout=2))

@@ -45,7 +45,10 @@ def test_a_client_that_left_the_settings_is_unknown_at_once(site: Site) -> None:
     site.restart(clients=[])
 
     assert app.refresh(tokens["refresh_token"]).status_code == 401
+    assert site.visitor().call(tokens["access_token"]).status_code == 401
     assert site.visitor().get("/authorize", params=app.query()).status_code == 400
+    site.restart(clients=[PUBLIC])
+    assert site.visitor().call(tokens["access_token"]).status_code == 200
 
 
 @pytest.mark.parametrize(

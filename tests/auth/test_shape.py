@@ -28,9 +28,11 @@ FREE_OF_FRAMEWORKS = {
     "scopes",
     "sealing",
     "service",
+    "snapshot",
     "statedir",
     "store",
     "throttle",
+    "version",
 }
 
 

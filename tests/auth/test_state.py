@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from key_value.aio.stores.memory import MemoryStore
@@ -23,9 +20,11 @@ from personal_auth.grants import Tokens
 from personal_auth.owner import is_hash
 from personal_auth.records import Records
 from personal_auth.statedir import StateDir
-from personal_auth.store import Put, SnapshotStore
+from personal_auth.store import Put
 from tests.support.site import PASSWORD, App, Clock, Site, approve, connect
 from tests.support.site import ticket as ticket_of
+
+ISSUER = "https://mcp.example.com"
 
 
 def stored(site: Site) -> dict[str, Any]:
@@ -178,27 +177,6 @@ def test_a_revocation_that_is_not_on_disk_is_not_acknowledged(failing: Site) -> 
     assert stored(failing)["rows"]["grants"] == {}
 
 
-def test_the_disk_catches_up_by_itself(tmp_path: Path, clock: Clock) -> None:
-    failures = [OSError(28, "full"), OSError(28, "full")]
-    written: list[bytes] = []
-
-    def save(raw: bytes) -> None:
-        if failures:
-            raise failures.pop()
-        written.append(raw)
-
-    async def change() -> None:
-        store = SnapshotStore(save, clock=clock, later=0.01)
-        with pytest.raises(StoreUnavailable):
-            await store.put("k", {}, collection="c")
-        while not written:
-            await asyncio.sleep(0.01)
-
-    asyncio.run(asyncio.wait_for(change(), 5))
-
-    assert b'"k"' in written[0]
-
-
 def test_revoking_what_is_no_connection_changes_nothing(site: Site) -> None:
     _, tokens = connect(site)
 
@@ -238,17 +216,6 @@ def test_another_store_gets_a_generated_password_that_the_owner_is_told(
         site.stop()
 
 
-def test_what_a_death_in_the_middle_of_a_write_left_is_swept_away(tmp_path: Path) -> None:
-    left = tmp_path / ".oauth_tokens.json.abcdef"
-    left.write_text("half")
-    folder = StateDir(tmp_path)
-
-    assert folder.acquire()
-
-    assert not left.exists()
-    folder.release()
-
-
 @pytest.mark.parametrize(
     "password", ["", "=19=19456,t=2,p=1", "$argon2id$v=19$m=19456$abc", "a\nb", "\udcff\udcfe"]
 )
@@ -266,25 +233,204 @@ def test_secrets_are_in_no_repr(tmp_path: Path) -> None:
     assert "SECRET" not in shown
 
 
-def test_the_hooks_of_the_first_reference_module_still_work(tmp_path: Path, clock: Clock) -> None:
-    class InMemory(PersonalAuthProvider):
-        kept: dict[str, Any] | None = None
+# The hooks of the file store
+
+
+class Elsewhere(PersonalAuthProvider):
+    """Keeps the state somewhere else than in the state directory."""
+
+    kept: dict[str, Any] | None = None
+    loading: Exception | None = None
+    saving: Exception | None = None
+    saves = 0
+
+    def _load_state(self) -> dict[str, Any] | None:
+        if self.loading is not None:
+            raise self.loading
+        return type(self).kept
+
+    def _save_state(self, state: dict[str, Any]) -> None:
+        if self.saving is not None:
+            raise self.saving
+        type(self).kept = state
+        type(self).saves += 1
+
+
+@pytest.fixture
+def elsewhere() -> type[Elsewhere]:
+    return type("Elsewhere", (Elsewhere,), {})
+
+
+def refused(provider: PersonalAuthProvider, capsys: pytest.CaptureFixture[str]) -> str:
+    """Returns the sentence with which a start is refused."""
+    with pytest.raises(SystemExit) as stopped:
+        provider.get_routes("/mcp")
+    assert stopped.value.code == 2
+    sentence = capsys.readouterr().err
+    assert sentence.count("\n") == 1
+    return sentence
+
+
+def test_a_state_that_is_kept_elsewhere_survives_a_restart_without_its_directory(
+    tmp_path: Path, clock: Clock, elsewhere: type[Elsewhere]
+) -> None:
+    site = Site(tmp_path / "state", clock, provider_class=elsewhere)
+    try:
+        app, tokens = connect(site)
+        written = (site.state_dir / "oauth_tokens.json").exists()
+        site.stop()
+        shutil.rmtree(site.state_dir)
+        site.start()
+        called = site.visitor().call(tokens["access_token"])
+        fresh = app.refresh(tokens["refresh_token"])
+
+        assert not written
+        assert (called.status_code, fresh.status_code) == (200, 200)
+    finally:
+        site.stop()
+
+
+def test_a_hook_may_use_what_it_overrides(tmp_path: Path, clock: Clock) -> None:
+    class Watching(PersonalAuthProvider):
+        seen: ClassVar[list[str]] = []
 
         def _load_state(self) -> dict[str, Any] | None:
-            return type(self).kept
+            self.seen.append("load")
+            return super()._load_state()
 
         def _save_state(self, state: dict[str, Any]) -> None:
-            type(self).kept = state
+            self.seen.append("save")
+            super()._save_state(state)
+            state.clear()  # it is the hook's own
 
-    site = Site(tmp_path / "state", clock, provider_class=InMemory)
+    site = Site(tmp_path / "state", clock, provider_class=Watching)
     try:
         _, tokens = connect(site)
         site.restart()
         assert site.visitor().call(tokens["access_token"]).status_code == 200
-        assert InMemory.kept is not None
-        assert not (site.state_dir / "oauth_tokens.json").exists()
+        assert Watching.seen[:2] == ["load", "save"]
+        assert stored(site)["rows"]["grants"]
     finally:
         site.stop()
+
+
+def test_a_save_that_raises_is_503_until_it_works_again(
+    tmp_path: Path,
+    clock: Clock,
+    elsewhere: type[Elsewhere],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    site = Site(tmp_path / "state", clock, provider_class=elsewhere)
+    try:
+        app, tokens = connect(site)
+        elsewhere.saving = RuntimeError("postgres://owner:SECRET@host")
+        refresh = app.refresh(tokens["refresh_token"])
+        called = site.visitor().call(tokens["access_token"])
+        elsewhere.saving = None
+        again = app.refresh(tokens["refresh_token"])
+
+        assert [a.status_code for a in (refresh, called, again)] == [503, 200, 200]
+        assert "reason=RuntimeError" in caplog.text
+        assert "SECRET" not in caplog.text + refresh.text
+    finally:
+        site.stop()
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left"), RuntimeError("SECRET"), KeyError()]
+)
+def test_a_save_that_raises_at_the_start_stops_it_with_a_sentence(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    elsewhere: type[Elsewhere],
+    error: Exception,
+) -> None:
+    elsewhere.saving = error
+
+    sentence = refused(elsewhere(ISSUER, PASSWORD, state_dir=tmp_path), capsys)
+
+    assert "The state cannot be written" in sentence
+    assert "SECRET" not in sentence
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), RuntimeError("SECRET")])
+def test_a_load_that_raises_stops_the_start_and_nothing_is_saved(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    elsewhere: type[Elsewhere],
+    error: Exception,
+) -> None:
+    elsewhere.loading = error
+
+    sentence = refused(elsewhere(ISSUER, PASSWORD, state_dir=tmp_path), capsys)
+
+    assert "The stored state cannot be loaded" in sentence
+    assert "SECRET" not in sentence
+    assert elsewhere.saves == 0
+
+
+@pytest.mark.parametrize("state", [[], "text", 7, {}, {"rows": {}}, {"clients": 1}], ids=str)
+def test_a_load_that_returns_something_else_stops_the_start_and_nothing_is_saved(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    elsewhere: type[Elsewhere],
+    state: Any,
+) -> None:
+    elsewhere.kept = state
+
+    assert "left as it" in refused(elsewhere(ISSUER, PASSWORD, state_dir=tmp_path), capsys)
+    assert (elsewhere.saves, elsewhere.kept) == (0, state)
+
+
+def test_a_refused_start_can_be_repeated_and_then_begins_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], elsewhere: type[Elsewhere]
+) -> None:
+    provider = elsewhere(ISSUER, PASSWORD, state_dir=tmp_path)
+    elsewhere.saving = OSError(28, "No space left")
+    sentences = {refused(provider, capsys) for _ in range(2)}
+    free = StateDir(tmp_path)
+    unlocked = free.acquire()
+    free.release()
+    elsewhere.saving = None
+
+    provider.get_routes("/mcp")
+
+    assert len(sentences) == 1
+    assert unlocked
+    assert elsewhere.kept is not None
+    assert list(elsewhere.kept["rows"]) == ["owner"]
+    provider._state_dir.release()
+
+
+def test_a_command_that_is_refused_lets_go_of_the_directory(
+    tmp_path: Path, elsewhere: type[Elsewhere]
+) -> None:
+    elsewhere.loading = RuntimeError()
+    command = elsewhere(ISSUER, PASSWORD, state_dir=tmp_path)
+
+    async def use() -> None:
+        async with command.service.for_a_command():
+            raise AssertionError("not reached")
+
+    with pytest.raises(StartRefused):
+        asyncio.run(use())
+    folder = StateDir(tmp_path)
+
+    assert folder.acquire()
+    folder.release()
+
+
+@pytest.mark.parametrize("key", ["", "ab", "0" * 62, "no hex", None, 7], ids=repr)
+def test_a_short_key_is_no_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], elsewhere: type[Elsewhere], key: object
+) -> None:
+    rows = {"owner": {"key": {"value": {"key": key}}}}
+    elsewhere.kept = {"format": "personal-auth", "version": 1, "rows": rows}
+
+    sentence = refused(elsewhere(ISSUER, PASSWORD, state_dir=tmp_path), capsys)
+
+    assert "no usable key" in sentence
+    assert elsewhere.saves == 0
 
 
 def test_any_key_value_store_keeps_the_state_instead(tmp_path: Path, clock: Clock) -> None:
@@ -335,29 +481,6 @@ def test_a_store_that_is_away_is_unavailable_within_its_bound(hang: bool) -> Non
                 await call
 
     asyncio.run(ask())
-
-
-def test_one_write_serves_all_who_wait(clock: Clock) -> None:
-    writes: list[bytes] = []
-    store = SnapshotStore(writes.append, clock=clock)
-
-    async def put_many() -> None:
-        await asyncio.gather(*(store.put(str(n), {"n": n}, collection="c") for n in range(100)))
-
-    asyncio.run(put_many())
-
-    assert len(writes) <= 2
-    assert len(json.loads(writes[-1])["rows"]["c"]) == 100
-
-
-def test_delete_claims_exactly_once(clock: Clock) -> None:
-    store = SnapshotStore(lambda raw: None, clock=clock)
-
-    async def race() -> list[bool]:
-        await store.put("k", {}, collection="c")
-        return await asyncio.gather(*(store.delete("k", collection="c") for _ in range(20)))
-
-    assert asyncio.run(race()).count(True) == 1
 
 
 def test_the_owners_commands_reach_a_running_server(site: Site) -> None:
@@ -427,42 +550,6 @@ def test_a_directory_that_cannot_be_written_is_refused_with_a_sentence(tmp_path:
 
     with pytest.raises(StartRefused, match="cannot be written"):
         StateDir(tmp_path / "file" / "state").acquire()
-
-
-SOURCE = Path(__file__).parents[2] / "template" / "src"
-WRITER = """
-import sys
-from pathlib import Path
-from personal_auth.statedir import StateDir
-folder = StateDir(Path(sys.argv[1]))
-assert folder.acquire()
-number = 0
-while True:
-    number += 1
-    folder.write(b'{"n": %d, "padding": "%s"}' % (number, b"x" * 200_000))
-    print(number, flush=True)
-"""
-
-
-def test_a_death_at_any_moment_leaves_a_whole_file_that_was_acknowledged(tmp_path: Path) -> None:
-    for round_number in range(5):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(tmp_path)],
-            env={**os.environ, "PYTHONPATH": str(SOURCE)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert writer.stdout is not None
-        acknowledged = 0
-        until = time.monotonic() + 0.05 * (round_number + 1)
-        while acknowledged == 0 or time.monotonic() < until:
-            acknowledged = int(writer.stdout.readline())
-        writer.send_signal(signal.SIGKILL)
-        rest = writer.communicate()[0].split()
-        acknowledged = int(rest[-1]) if rest else acknowledged
-
-        found = json.loads((tmp_path / "oauth_tokens.json").read_text())["n"]
-        assert found in {acknowledged, acknowledged + 1}
 
 
 def test_limits_can_be_set_and_a_registration_table_evicts_the_oldest(

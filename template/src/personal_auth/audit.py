@@ -43,6 +43,7 @@ class Event(StrEnum):
     REVOKED = "connection_revoked"
     REFUSED = "request_refused"
     STORE_FAILED = "state_not_available"
+    STORE_BACK = "state_available_again"
 
 
 WARNINGS = {

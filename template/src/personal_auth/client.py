@@ -21,6 +21,8 @@ class Client:
     redirect_uris: tuple[str, ...]
     auth_method: str = "none"
     secret_hash: str | None = None
+    own: bool = False
+    """True when the owner's settings name it; it is known only as long as they do."""
 
     @property
     def verified_host(self) -> str | None:
@@ -36,7 +38,11 @@ class Client:
             "redirect_uris": list(self.redirect_uris),
             "auth_method": self.auth_method,
         }
-        return record if self.secret_hash is None else {**record, "secret_hash": self.secret_hash}
+        if self.secret_hash is not None:
+            record["secret_hash"] = self.secret_hash
+        if self.own:
+            record["own"] = True
+        return record
 
     @classmethod
     def from_record(cls, record: Record) -> Client:
@@ -47,6 +53,7 @@ class Client:
             redirect_uris=tuple(record["redirect_uris"]),
             auth_method=record["auth_method"],
             secret_hash=record.get("secret_hash"),
+            own=record.get("own", False),
         )
 
     def authenticate(self, secret: str | None) -> None:

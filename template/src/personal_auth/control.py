@@ -33,6 +33,7 @@ class ControlServer:
         self._store = store
         self._path = path
         self._server: asyncio.Server | None = None
+        self._bound: os.stat_result | None = None
 
     async def start(self) -> None:
         """Listens; a socket that a dead process left behind is replaced."""
@@ -48,15 +49,21 @@ class ControlServer:
             listener.bind(where)
         finally:
             os.umask(before)
+        self._bound = os.stat(where)
         self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=LINE_BYTES)
 
     async def stop(self) -> None:
-        """Stops listening and removes the socket."""
+        """Stops listening and removes the socket, unless its directory is another one by now."""
         if self._server is None:
             return
+        with contextlib.suppress(OSError):  # a disk that is read-only by now
+            if self._is_ours():  # asked before the close: then another may have its number
+                self._remove()
         self._server.close()
         self._server = None
-        self._remove()
+
+    def _is_ours(self) -> bool:
+        return self._bound is not None and os.path.samestat(self._path.stat(), self._bound)
 
     def _remove(self) -> None:
         if self._path.is_symlink():

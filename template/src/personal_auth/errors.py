@@ -11,6 +11,10 @@ class StartRefused(Exception):
     """The server must not start; the message is the one sentence its owner reads."""
 
 
+class StateDirLost(OSError):
+    """The state directory is not the one whose lock this process holds; the message says so."""
+
+
 class Refused(Exception):
     """A request is refused; `code` and `status` follow RFC 6749 §5.2 unless a subclass says so."""
 

@@ -69,6 +69,8 @@ class Connection:
     client_name: str
     scopes: tuple[str, ...]
     expires: float
+    own_client: bool
+    """True when the owner's settings named the client; they have to name it still."""
 
 
 class Grants:
@@ -117,6 +119,7 @@ class Grants:
                 raise TicketRefused(
                     "This approval was not completed in time. Go back to the app and start again."
                 )
+            await self._records.settle()  # the first attempt may have failed at this
             return code
         record: Record = {
             "gid": gid,
@@ -221,8 +224,9 @@ class Grants:
             raise InvalidToken("The connection was revoked.")
         if grant["resource"] != self._identity.resource:
             raise InvalidToken("The access token is for another resource.")
-        client = grant["client"]
-        return Connection(gid, client["id"], client["name"], tuple(token["scopes"]), token["exp"])
+        client, scopes = grant["client"], tuple(token["scopes"])
+        own = client.get("own", False)
+        return Connection(gid, client["id"], client["name"], scopes, token["exp"], own)
 
     # Refresh tokens (RFC 6749 §6, RFC 9700 §4.14)
 

@@ -31,6 +31,7 @@ class Limits:
 
     # Registrations: sealed into their client_id up to this length, else kept in a bounded table.
     sealed_client_id: int = 255  # characters; 0 turns sealing off
+    sealed_client_id_in_a_flood: int = 2000  # when the table's oldest is a page's life old
     stored_clients: int = 500
 
     # Metadata documents of clients.

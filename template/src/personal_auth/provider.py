@@ -141,7 +141,7 @@ class PersonalAuthProvider(AuthProvider):
             Front,
             identity=self.identity,
             limits=self._limits,
-            check=self.service.grants.check,
+            check=self.service.check,
             admit=_admit,
             address=self._address,
             start=self.service.start,
@@ -189,7 +189,7 @@ class PersonalAuthProvider(AuthProvider):
     async def verify_token(self, token: str) -> AccessToken | None:
         """Returns what FastMCP knows of a live access token, None for any other."""
         try:
-            return _access_token(await self.service.grants.check(token))
+            return _access_token(await self.service.check(token))
         except InvalidToken:
             return None
 

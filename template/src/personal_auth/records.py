@@ -56,6 +56,11 @@ class Records:
         else:
             in_background(self._bounded(self._put(put)))
 
+    async def settle(self) -> None:
+        """Returns once every change before the call is durable, whoever made it."""
+        if self._snapshot is not None:
+            await self._bounded(self._snapshot.flush())
+
     async def delete(self, collection: str, key: str) -> bool:
         """Deletes a record; True exactly once."""
         return await self._bounded(self.store.delete(key, collection=collection))

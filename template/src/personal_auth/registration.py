@@ -3,7 +3,9 @@
 A registration that nobody approved is not stored: the `client_id` is the registration itself,
 compressed and sealed, and its secret is derived from it. So a flood of registrations leaves no
 trace, and none of them is ever lost. One that does not fit `Limits.sealed_client_id` characters
-goes into a table of `Limits.stored_clients` slots, oldest evicted, until the owner approves it.
+goes into a table of `Limits.stored_clients` slots, oldest evicted, until the owner approves it. In
+a flood, which would evict it while the owner still looks at the page, it is sealed all the same, up
+to `Limits.sealed_client_id_in_a_flood` characters.
 """
 
 from __future__ import annotations
@@ -45,10 +47,17 @@ WORDS = (
 class Registrations:
     """Registers clients and reads their registrations again."""
 
-    def __init__(self, records: Records, sealer: Callable[[], Sealer], limits: Limits) -> None:
+    def __init__(
+        self,
+        records: Records,
+        sealer: Callable[[], Sealer],
+        limits: Limits,
+        clock: Callable[[], float],
+    ) -> None:
         self._records = records
         self._sealer = sealer
         self._limits = limits
+        self._clock = clock
         self._next_slot = secrets.randbelow(max(limits.stored_clients, 1))
 
     async def register(self, metadata: dict[str, Any]) -> tuple[Client, str | None]:
@@ -70,7 +79,7 @@ class Registrations:
         name = plain_name(name, self._limits.client_name_chars)
         client = self._client(self._seal(name, uris, method), name, uris, method)
         if len(client.id) > self._limits.sealed_client_id:
-            client = await self._store(name, uris, method)
+            client = await self._store(name, uris, method, client)
         return client, None if method == "none" else self._secret(client.id)
 
     def unseal(self, client_id: str) -> Client:
@@ -109,12 +118,18 @@ class Registrations:
         name, uris, method = json.loads(plain)
         return name, uris, method
 
-    async def _store(self, name: str, uris: list[str], method: str) -> Client:
+    async def _store(self, name: str, uris: list[str], method: str, sealed: Client) -> Client:
         self._next_slot = (self._next_slot + 1) % self._limits.stored_clients
         client_id = f"{STORED}{self._next_slot}-{secrets.token_urlsafe(24)}"
         client = self._client(client_id, name, uris, method)
-        life = self._limits.client_seconds
-        put = Put("waiting_clients", slot(client_id), client.to_record(), life)
+        last = await self._records.get("waiting_clients", slot(client_id))
+        limits, now = self._limits, self._clock()
+        flooded = last is not None and now - last.get("at", 0) < limits.ticket_seconds
+        most = limits.sealed_client_id and limits.sealed_client_id_in_a_flood
+        if flooded and len(sealed.id) <= most:
+            return sealed
+        record = {**client.to_record(), "at": now}
+        put = Put("waiting_clients", slot(client_id), record, limits.client_seconds)
         await self._records.put_soon(put)
         return client
 
@@ -194,4 +209,4 @@ def _named(entry: Mapping[str, Any], allowed: Collection[str] | None) -> Client:
             raise ValueError(f"A redirect URI of {client_id}: {error.description}") from None
     method = "none" if secret is None else "client_secret_basic"
     shown = plain_name(name, Limits().client_name_chars)
-    return Client(client_id, shown, tuple(uris), method, secret and digest(secret))
+    return Client(client_id, shown, tuple(uris), method, secret and digest(secret), own=True)

@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from personal_auth import audit
-from personal_auth.adoption import adopt, is_foreign
+from personal_auth.adoption import adopt, is_foreign, say_adopted
 from personal_auth.audit import Event
 from personal_auth.client import Client
 from personal_auth.clients import Clients, Prove
 from personal_auth.control import ControlServer, ControlStore
 from personal_auth.documents import Documents, Fetch
-from personal_auth.errors import StartRefused, StoreUnavailable
-from personal_auth.grants import Grants
+from personal_auth.errors import InvalidToken, StartRefused, StateDirLost, StoreUnavailable
+from personal_auth.grants import Connection, Grants
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
 from personal_auth.owner import Owner, generate_password, hash_password
@@ -32,8 +32,9 @@ from personal_auth.records import Records
 from personal_auth.registration import Registrations
 from personal_auth.sealing import Sealer
 from personal_auth.statedir import StateDir
-from personal_auth.store import KeyValue, Put, Record, SnapshotStore
+from personal_auth.store import KeyValue, Put, Record, SnapshotStore, cause
 
+KEY_BYTES = 32
 LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS = 20, 0.05
 SETTLE_SECONDS = 1.0  # how long replicas that start at once wait before they read back
 
@@ -75,7 +76,7 @@ class Service:
         self._starting: asyncio.Task[None] | None = None
         self.clients = Clients(
             self.records,
-            Registrations(self.records, self.sealer, plan.limits),
+            Registrations(self.records, self.sealer, plan.limits, plan.clock),
             Documents(plan.fetch, plan.limits, plan.clock) if plan.limits.document_bytes else None,
             plan.prove,
             plan.own_clients,
@@ -104,6 +105,17 @@ class Service:
             raise StoreUnavailable
         return self._sealer
 
+    async def check(self, access: str) -> Connection:
+        """Returns what an access token opens.
+
+        Raises:
+            InvalidToken: Nothing; or its client was taken out of the settings.
+        """
+        connection = await self.grants.check(access)
+        if connection.own_client and connection.client_id not in self._plan.own_clients:
+            raise InvalidToken("The client is no longer in the server's settings.")
+        return connection
+
     def open(self) -> None:
         """Takes the lock, reads the state and makes what a first start needs; once.
 
@@ -117,7 +129,11 @@ class Service:
                 f"Another server runs on the state directory {self._plan.state_dir.path}:"
                 " stop it, or give this one a state directory of its own."
             )
-        self._open_file(self._snapshot, make_password=self._plan.password is None)
+        try:
+            self._open_file(self._snapshot, make_password=self._plan.password is None)
+        except BaseException:
+            self._plan.state_dir.release()
+            raise
         self._say_moved(self._snapshot)
 
     async def start(self) -> None:
@@ -138,11 +154,25 @@ class Service:
                 await self._open_store()
             else:
                 self.open()
-                self._control = ControlServer(self._snapshot, self._plan.state_dir.control_socket)
-                await self._control.start()
+                await self._serve_commands(self._snapshot)
             self._started = True
+        except StartRefused as error:
+            if self._snapshot is not None:
+                raise
+            audit.record(Event.STORE_FAILED, str(error))  # the port is open: answer 503
+            raise StoreUnavailable from error
         finally:
             self._starting = None
+
+    async def _serve_commands(self, snapshot: SnapshotStore) -> None:
+        control = ControlServer(snapshot, self._plan.state_dir.control_socket)
+        try:
+            await control.start()
+        except OSError as error:
+            note = "Commands cannot reach this server until it is started again."
+            audit.record(Event.STORE_FAILED, note, reason=cause(error))
+        else:
+            self._control = control
 
     async def stop(self) -> None:
         """Writes what is still in memory and lets go of the state directory."""
@@ -163,37 +193,52 @@ class Service:
             StoreUnavailable: The running server does not answer.
         """
         state_dir = self._plan.state_dir
-        if self._snapshot is None:
-            await self._open_store()
-        elif state_dir.acquire():
-            self._open_file(self._snapshot, make_password=False)
-        else:
-            self.records.use(ControlStore(state_dir.control_socket))
-            self._unlock(await self.records.get("owner", "key"))
         try:
+            if self._snapshot is None:
+                await self._open_store()
+            elif state_dir.acquire():
+                self._open_file(self._snapshot, make_password=False)
+            else:
+                self.records.use(ControlStore(state_dir.control_socket))
+                self._sealer = _sealer(await self.records.get("owner", "key"))
             yield self
         finally:
             await self.stop()
 
     def _open_file(self, snapshot: SnapshotStore, *, make_password: bool) -> None:
-        plan, state = self._plan, self._plan.load()
-        adopted = []
-        if state is not None and is_foreign(state):
-            adopted = adopt(state, plan.identity, plan.clock(), plan.access_seconds)
-        else:
-            snapshot.load(state)
+        adopted = self._load(snapshot)
         key = snapshot.peek("owner", "key")
         puts, password = self._missing(key, snapshot.peek("owner", "password"), make_password)
-        self._unlock(key or puts[0].value)
+        sealer = _sealer(key or puts[0].value)
         self._leave(password)  # first: a stored password that nobody was told locks all out
         self._show(password)
         try:  # also when there is nothing new: whether it can be written is told now
             snapshot.put_at_start([*adopted, *puts])
-        except OSError as error:
+        except StateDirLost as error:
+            raise StartRefused(str(error)) from error
+        except Exception as error:
             raise StartRefused(
-                f"The state file {self._plan.state_dir.state_file} cannot be written"
-                f" ({error.strerror}): make room, or give this user the right to write there."
+                f"The state cannot be written ({cause(error)}): make room in"
+                f" {self._plan.state_dir.path}, or give this user the right to write there."
             ) from error
+        if adopted:
+            say_adopted(adopted)
+        self._sealer = sealer
+
+    def _load(self, snapshot: SnapshotStore) -> list[Put]:
+        """Takes over the stored state; returns what is to be written of an adopted one."""
+        plan = self._plan
+        try:
+            state = plan.load()
+        except StartRefused:
+            raise
+        except Exception as error:  # a hook of the owner's
+            raise StartRefused(f"The stored state cannot be loaded ({cause(error)}).") from error
+        if not is_foreign(state):
+            snapshot.load(state)
+            return []
+        snapshot.load(None)
+        return adopt(state, plan.identity, plan.clock(), plan.access_seconds, plan.limits)
 
     async def _open_store(self) -> None:
         key, password_record = await self.records.get_together(
@@ -211,28 +256,19 @@ class Service:
             else:
                 self._forget_password()  # another replica's password holds
             key = await self.records.get("owner", "key")
-        self._unlock(key)
+        self._sealer = _sealer(key)
 
     def _missing(
         self, key: Record | None, password_record: Record | None, make_password: bool
     ) -> tuple[list[Put], str | None]:
         puts = []
         if key is None:
-            puts.append(Put("owner", "key", {"key": secrets.token_hex(32)}))
+            puts.append(Put("owner", "key", {"key": secrets.token_hex(KEY_BYTES)}))
         if not make_password or password_record is not None:
             return puts, None
         password = generate_password()
         puts.append(Put("owner", "password", {"hash": hash_password(password)}))
         return puts, password
-
-    def _unlock(self, key: Record | None) -> None:
-        try:
-            self._sealer = Sealer(bytes.fromhex((key or {})["key"]))
-        except (KeyError, TypeError, ValueError):
-            raise StartRefused(
-                "The stored state has no usable key: restore it from a backup, or move it away to"
-                " start anew."
-            ) from None
 
     def _acquire(self) -> bool:
         """Takes the lock; waits a moment for a command that holds it."""
@@ -283,3 +319,16 @@ class Service:
                 f" {self._plan.identity.resource} in each client."
                 f" Setting {there} again brings them back.",
             )
+
+
+def _sealer(key: Record | None) -> Sealer:
+    try:
+        raw = bytes.fromhex((key or {})["key"])
+    except (KeyError, TypeError, ValueError):
+        raw = b""
+    if len(raw) < KEY_BYTES:
+        raise StartRefused(
+            "The stored state has no usable key: restore it from a backup, or move it away to"
+            " start anew."
+        )
+    return Sealer(raw)

@@ -2,7 +2,8 @@
 
 A write is a temporary file in the same directory, fsync, rename, fsync of the directory: after a
 power loss the file is either the old one or the new one. `flock` keeps a second process out; the
-kernel lets go of it however the holder dies.
+kernel lets go of it however the holder dies. The directory stays open with the lock, and every
+write goes through it: one that took its place is never touched.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ import contextlib
 import fcntl
 import json
 import os
-import tempfile
+import secrets
+import stat
 from pathlib import Path
 from typing import Any
 
-from personal_auth.errors import StartRefused
+from personal_auth.errors import StartRefused, StateDirLost
 
 STATE_FILE = "oauth_tokens.json"
 PASSWORD_FILE = "initial-password"
 CONTROL_SOCKET = "control.sock"
+LOCK_FILE = "lock"
 
 
 class StateDir:
@@ -27,7 +30,8 @@ class StateDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock: int | None = None
+        self._held: tuple[int, int] | None = None  # the open directory, the lock file in it
+        self._lock_path = ""
 
     @property
     def state_file(self) -> Path:
@@ -47,42 +51,58 @@ class StateDir:
         Raises:
             StartRefused: The directory cannot be made or written.
         """
-        if self._lock is not None:
+        if self._held is not None:
             return True
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            folder = self._open()
         except OSError as error:
-            raise StartRefused(
-                f"The state directory {self.path} cannot be written ({error.strerror}):"
-                " give this user the right to write there, or choose another directory."
-            ) from error
+            raise self._not_writable(error) from error
+        lock: int | None = None
+        try:
+            lock = self._lock(folder)
+        finally:
+            if lock is None:
+                os.close(folder)
+        if lock is None:
+            return False
+        self._held, self._lock_path = (folder, lock), os.path.abspath(self.path / LOCK_FILE)
+        self._sweep(folder)
+        return True
+
+    def _open(self) -> int:
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(self.path, os.O_RDONLY)
+
+    def _lock(self, folder: int) -> int | None:
+        try:
+            handle = os.open(LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600, dir_fd=folder)
+        except OSError as error:
+            raise self._not_writable(error) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(handle)
-            return False
+            return None
         except OSError as error:
             os.close(handle)
             raise StartRefused(
                 f"The state directory {self.path} cannot be locked ({error.strerror}): put it on a"
                 " local disk."
             ) from error
-        self._lock = handle
-        self._sweep()
-        return True
+        return handle
 
-    def _sweep(self) -> None:
-        """Removes what a death in the middle of a write left behind."""
-        for name in (STATE_FILE, PASSWORD_FILE):
-            for left in self.path.glob(f".{name}.*"):
-                left.unlink(missing_ok=True)
+    def _not_writable(self, error: OSError) -> StartRefused:
+        return StartRefused(
+            f"The state directory {self.path} cannot be written ({error.strerror}): make room, give"
+            " this user the right to write there, or choose another directory."
+        )
 
     def release(self) -> None:
         """Lets go of the lock; harmless when it is not held."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        if self._held is not None:
+            for handle in self._held:
+                os.close(handle)
+            self._held = None
 
     def read(self) -> dict[str, Any] | None:
         """Returns the stored state, or None when there is none yet.
@@ -91,12 +111,18 @@ class StateDir:
             StartRefused: The file is there and cannot be read as JSON; it is left as it is.
         """
         try:
+            if not stat.S_ISREG(self.state_file.lstat().st_mode):
+                raise StartRefused(
+                    f"{self.state_file} is a link, a directory or the like, and was left as it is:"
+                    " put the state file itself there, or move this away to start anew."
+                )
             raw = self.state_file.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
             raise StartRefused(
-                f"The state file {self.state_file} cannot be read ({error.strerror})."
+                f"The state file {self.state_file} cannot be read ({error.strerror}): give this"
+                " user the right to read it."
             ) from error
         try:
             state = json.loads(raw)
@@ -116,9 +142,10 @@ class StateDir:
         """Replaces the state file durably, mode 0600.
 
         Raises:
+            StateDirLost: The directory is gone, or another one stands in its place.
             OSError: The old file is still there, unless only the directory's fsync failed.
         """
-        write_durably(self.state_file, raw)
+        replace_durably(self._still_held(), STATE_FILE, raw)
 
     def write_password(self, password: str) -> None:
         """Leaves a generated password where only the owner can read it.
@@ -127,8 +154,11 @@ class StateDir:
             StartRefused: The file cannot be written.
         """
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_durably(self.password_file, f"{password}\n".encode())
+            folder = self._open() if self._held is None else os.dup(self._held[0])
+            try:
+                replace_durably(folder, PASSWORD_FILE, f"{password}\n".encode())
+            finally:
+                os.close(folder)
         except OSError as error:
             raise StartRefused(
                 f"The generated password cannot be written to {self.password_file}"
@@ -138,24 +168,43 @@ class StateDir:
     def forget_password(self) -> None:
         """Removes the file with the generated password, if it is there."""
         with contextlib.suppress(FileNotFoundError):
-            self.password_file.unlink()
+            if self._held is None:  # a command beside a running server, or the state is elsewhere
+                self.password_file.unlink()
+            else:
+                os.unlink(PASSWORD_FILE, dir_fd=self._held[0])
+
+    def _still_held(self) -> int:
+        """Returns the open directory if its name still leads to the lock that is held."""
+        if self._held is not None:
+            folder, lock = self._held
+            with contextlib.suppress(OSError):
+                if os.path.samestat(os.stat(self._lock_path), os.fstat(lock)):
+                    return folder
+        raise StateDirLost(
+            f"The state directory {self.path} was removed, replaced or lost its lock file while"
+            " this server ran: put it back, or restart the server to go on with what is there now."
+        )
+
+    def _sweep(self, folder: int) -> None:
+        """Removes what a death in the middle of a write left behind."""
+        for name in os.listdir(folder):
+            if name.startswith((f".{STATE_FILE}.", f".{PASSWORD_FILE}.")):
+                with contextlib.suppress(OSError):  # whether it can be written is told by a write
+                    os.unlink(name, dir_fd=folder)
 
 
-def write_durably(path: Path, raw: bytes) -> None:
-    """Writes a file so that it is on disk, whole, or not there at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+def replace_durably(folder: int, name: str, raw: bytes) -> None:
+    """Writes a file of an open directory so that it is on disk, whole, or not there at all."""
+    temporary = f".{name}.{secrets.token_hex(8)}"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(name)
+            os.unlink(temporary, dir_fd=folder)
         raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    os.fsync(folder)

@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 from dataclasses import dataclass, field
-from typing import Any, Protocol, SupportsFloat, TypeVar, runtime_checkable
+from typing import Any, Protocol, SupportsFloat, runtime_checkable
 
-from personal_auth import audit
+from personal_auth import audit, snapshot
 from personal_auth.audit import Event
-from personal_auth.errors import StartRefused, StoreUnavailable
-
-FORMAT = "personal-auth"
-VERSION = 1
-
-Record = dict[str, Any]
-T = TypeVar("T")
+from personal_auth.errors import StateDirLost, StoreUnavailable
+from personal_auth.snapshot import Record as Record
+from personal_auth.snapshot import Row
 
 
 class KeyValue(Protocol):
@@ -64,22 +61,12 @@ class Put:
     ttl: float | None = None
 
 
-@dataclass(slots=True)
-class Row:
-    value: Record = field(repr=False)
-    expires: float | None
-    raw: str = field(repr=False)
-
-    def live(self, now: float) -> bool:
-        return self.expires is None or self.expires > now
-
-
 class SnapshotStore:
     """Everything in memory; after a change the whole goes to one place, durably.
 
     One write serves all who wait at that moment. After a failed write the memory is ahead of the
     disk: whoever changes or deletes something is refused until a write succeeds, and one is tried
-    again by itself.
+    again by itself. It belongs to one event loop at a time.
     """
 
     def __init__(
@@ -94,49 +81,31 @@ class SnapshotStore:
         self._later = later
         self._rows: dict[str, dict[str, Row]] = {}
         self._version = self._durable = 0
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="state")  # one, so in order
         self._writing: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: tuple[asyncio.AbstractEventLoop, asyncio.TimerHandle] | None = None
+        self._trouble = ""
+        self._closed = False
 
-    def load(self, state: Record | None) -> None:
-        """Takes over a stored state.
+    def load(self, state: object) -> None:
+        """Takes over a stored state; None is an empty one.
 
         Raises:
-            StartRefused: It is not ours, or a later version wrote it.
+            StartRefused: It is not ours, a later version wrote it, or it is damaged.
         """
         self._rows.clear()
         if state is None:
             return
-        if state.get("format") != FORMAT or not isinstance(state.get("rows"), dict):
-            raise StartRefused(
-                "The stored state was not written by this server and was left as it is:"
-                " move it away to start anew."
-            )
-        if state.get("version") != VERSION:
-            raise StartRefused(
-                f"The stored state has version {state.get('version')!r} and this server reads"
-                f" version {VERSION}: run the server that wrote it, or update this one."
-            )
-        try:
-            for collection, rows in state["rows"].items():
-                for key, row in rows.items():
-                    expires = row.get("expires")
-                    self._set(collection, key, dict(row["value"]), expires and float(expires))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise StartRefused(
-                "The stored state is damaged and was left as it is: restore it from a backup,"
-                " or move it away to start anew."
-            ) from error
+        for collection, key, row in list(snapshot.read(state)):
+            self._rows.setdefault(collection, {})[key] = row
 
     def dump(self) -> bytes:
         """Returns the whole state as one JSON document, without what has expired."""
         now = self._clock()
-        parts = []
-        for name, rows in self._rows.items():
+        for rows in self._rows.values():
             for key in [key for key, row in rows.items() if not row.live(now)]:
                 del rows[key]
-            parts.append(f"{json.dumps(name)}:{{{','.join(row.raw for row in rows.values())}}}")
-        head = f'"format":"{FORMAT}","version":{VERSION}'
-        return f'{{{head},"rows":{{{",".join(parts)}}}}}\n'.encode()
+        return snapshot.write((name, rows.values()) for name, rows in self._rows.items())
 
     def peek(self, collection: str, key: str) -> Record | None:
         """Returns a live record without leaving the event loop. It must not be altered."""
@@ -154,15 +123,15 @@ class SnapshotStore:
         self._write_later()
 
     def put_at_start(self, puts: Sequence[Put]) -> None:
-        """Writes records before there is an event loop.
+        """Writes records before there is an event loop; opens a store that was closed.
 
         Raises:
-            OSError: Nothing is on disk.
+            Exception: Nothing is on disk.
         """
         for put in puts:
             self._change(put)
-        self._save(self.dump())
-        self._durable = self._version
+        self._writer.submit(self._save, self.dump()).result()
+        self._durable, self._closed = self._version, False
 
     async def get(self, key: str, *, collection: str | None = None) -> Record | None:
         return self.peek(collection or "", key)
@@ -175,11 +144,13 @@ class SnapshotStore:
         collection: str | None = None,
         ttl: SupportsFloat | None = None,
     ) -> None:
-        self._change(Put(collection or "", key, dict(value), float(ttl) if ttl else None))
+        life = None if ttl is None else float(ttl)
+        self._change(Put(collection or "", key, dict(value), life))
         await self.flush()
 
     async def delete(self, key: str, *, collection: str | None = None) -> bool:
-        found = self._rows.get(collection or "", {}).pop(key, None) is not None
+        row = self._rows.get(collection or "", {}).pop(key, None)
+        found = row is not None and row.live(self._clock())
         if found:
             self._version += 1
         await self.flush()  # also for a deletion before this one that is not on disk yet
@@ -196,38 +167,55 @@ class SnapshotStore:
         Raises:
             StoreUnavailable: The write failed.
         """
-        target = self._version
+        target, loop = self._version, asyncio.get_running_loop()
         while self._durable < target:
-            if self._writing is None:
-                self._writing = asyncio.create_task(self._write())
+            if self._writing is None or self._writing.get_loop() is not loop:
+                # Of no request in particular: what it logs names nobody's address.
+                self._writing = loop.create_task(self._write(), context=Context())
                 self._writing.add_done_callback(_looked_at)
             await asyncio.shield(self._writing)
 
     async def close(self) -> None:
         """Writes what is not on disk yet, as far as that is possible, and stops trying."""
+        self._closed = True
         with contextlib.suppress(StoreUnavailable):
-            await self.flush()
+            while self._durable < self._version:
+                await self.flush()
         if self._timer is not None:
-            self._timer.cancel()
+            self._timer[1].cancel()
             self._timer = None
 
     async def _write(self) -> None:
-        version, raw = self._version, self.dump()
+        version = self._version
         try:
-            await asyncio.to_thread(self._save, raw)
+            work = asyncio.get_running_loop().run_in_executor(self._writer, self._save, self.dump())
+            await work
         except Exception as error:
-            audit.record(Event.STORE_FAILED, reason=type(error).__name__)
-            self._write_later()
+            self._failed(error)
             raise StoreUnavailable from error
         else:
-            self._durable = version
+            self._succeeded(version)
         finally:
             self._writing = None
 
+    def _failed(self, error: Exception) -> None:
+        reason = cause(error)
+        if reason != self._trouble:  # told once, not at every attempt
+            note = str(error) if isinstance(error, StateDirLost) else "Nothing can be granted."
+            audit.record(Event.STORE_FAILED, note, reason=reason)
+        self._trouble = reason
+        self._write_later()
+
+    def _succeeded(self, version: int) -> None:
+        self._durable = version
+        if self._trouble:
+            audit.record(Event.STORE_BACK)
+        self._trouble = ""
+
     def _write_later(self) -> None:
-        if self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._later, self._write_soon)
+        loop = asyncio.get_running_loop()
+        if not self._closed and (self._timer is None or self._timer[0] is not loop):
+            self._timer = loop, loop.call_later(self._later, self._write_soon)
 
     def _write_soon(self) -> None:
         self._timer = None
@@ -235,13 +223,14 @@ class SnapshotStore:
 
     def _change(self, put: Put) -> None:
         expires = None if put.ttl is None else self._clock() + put.ttl
-        self._set(put.collection, put.key, put.value, expires)
+        row = Row.of(put.key, put.value, expires)
+        self._rows.setdefault(put.collection, {})[put.key] = row
         self._version += 1
 
-    def _set(self, collection: str, key: str, value: Record, expires: float | None) -> None:
-        row: Record = {"value": value} if expires is None else {"value": value, "expires": expires}
-        raw = f"{json.dumps(key)}:{json.dumps(row, separators=(',', ':'))}"
-        self._rows.setdefault(collection, {})[key] = Row(value, expires, raw)
+
+def cause(error: Exception) -> str:
+    """Returns what may be said of a failure of a store: never its text, which may hold secrets."""
+    return getattr(error, "strerror", None) or type(error).__name__
 
 
 _background: set[asyncio.Task[Any]] = set()
