@@ -402,6 +402,25 @@ def test_one_of_fifty_redeemers_on_five_replicas_wins(url: str, seed: int) -> No
     run(url, scenario)
 
 
+def test_one_server_gives_a_code_to_one_of_fifty_and_one_answer_to_all_who_refresh(
+    url: str,
+) -> None:
+    async def scenario(house: House) -> None:
+        code = await house.code(next(nonces))
+
+        answers = await asyncio.gather(*(outcome(redeem(house.healthy, code)) for _ in range(50)))
+        [old] = [answer for answer in answers if isinstance(answer, Tokens)]
+        fresh = await asyncio.gather(
+            *(house.healthy.refresh(old.refresh, CLIENT) for _ in range(25))
+        )
+
+        assert answers.count(InvalidGrant) == 49
+        assert set(fresh) == {fresh[0]}
+        assert await opens(house.healthy, fresh[0].access)
+
+    run(url, scenario)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_at_most_one_of_many_dying_redeemers_wins(url: str, seed: int) -> None:
     async def scenario(house: House) -> None:

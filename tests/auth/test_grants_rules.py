@@ -163,6 +163,22 @@ def test_a_code_may_be_approved_again_to_its_last_moment(grants: Grants, clock: 
         code_of(grants)
 
 
+def test_a_code_that_led_to_a_grant_leads_to_no_second_one(
+    grants: Grants, store: Notebook, clock: Clock
+) -> None:
+    code = code_of(grants)
+    tokens = redeem(grants, code)
+    before = store.rows["grants", grants.id_of("page")]
+    store.rows["live", digest(code)] = {}  # as a slow second Approve would write it
+
+    clock.advance(1)
+    with pytest.raises(InvalidGrant, match="used or revoked already"):
+        redeem(grants, code)
+
+    assert store.rows["grants", grants.id_of("page")] == before
+    assert run(grants.check(tokens.access))
+
+
 @pytest.mark.parametrize(("after", "revoked"), [(10, False), (10.001, True)])
 def test_a_code_presented_again_revokes_only_after_ten_seconds(
     grants: Grants, clock: Clock, after: float, revoked: bool
@@ -302,6 +318,33 @@ def test_a_retry_does_not_make_the_window_longer(grants: Grants, clock: Clock) -
 
     with pytest.raises(InvalidGrant, match="the connection was revoked"):
         refresh(grants, tokens)
+
+
+def test_a_refresh_token_is_used_when_its_successor_is_there(
+    grants: Grants, store: Notebook, clock: Clock
+) -> None:
+    tokens = connect(grants)
+    first = refresh(grants, tokens)
+    del store.rows["refresh", digest(tokens.refresh)]["used"]  # whoever wrote it died before
+
+    clock.advance(120)
+    again = refresh(grants, tokens)
+    del store.rows["refresh", digest(tokens.refresh)]["used"]
+    clock.advance(1)
+
+    assert again == first
+    with pytest.raises(InvalidGrant, match="the connection was revoked"):
+        refresh(grants, tokens)
+
+
+def test_a_retry_writes_the_access_token_only(grants: Grants, store: Notebook) -> None:
+    tokens = connect(grants)
+    refresh(grants, tokens)
+    store.written.clear()
+
+    refresh(grants, tokens)
+
+    assert store.written == ["tokens"]
 
 
 @pytest.mark.parametrize("forgotten", ["tokens", "refresh"])
@@ -927,6 +970,11 @@ def test_every_replica_of_every_version_derives_the_same_tokens(
         "pat_QqHkkU7jBiW-omTWU7vLc4HlZ-m4H--xuXHjlaQxJMU",
         "prt_Ts9BydZMmTAe575ZAOpV1DYX94S-ol-B_YhVQC3xwvo",
     )
+
+
+def test_every_replica_of_every_version_derives_the_same_code_from_a_page(grants: Grants) -> None:
+    assert code_of(grants) == "pac_Aq2DJ2xetgg4dzAK4Wm6PoBLxhALsol1Fijx3a3zn8I"
+    assert grants.id_of("page") == "7540dccd6867b569"
 
 
 def test_another_key_gives_other_codes_and_ids(grants: Grants, clock: Clock) -> None:
