@@ -322,6 +322,26 @@ class GrantsModel(RuleBasedStateMachine):
         moment = data.draw(st.sampled_from(moments[::-1])) + boundary + beside
         self.clock.now = max(self.now, moment)
 
+    @precondition(lambda self: self.keys)
+    @rule(data=st.data(), beside=st.sampled_from([-1, 0, 1]))
+    def refresh_at_a_boundary(self, data: st.DataObject, beside: int) -> None:
+        key = data.draw(st.sampled_from(self.keys[::-1]))
+        boundary = data.draw(st.sampled_from([RETRY_SECONDS, REFRESH_SECONDS]))
+        since = key.issued if key.used is None or boundary == REFRESH_SECONDS else key.used
+        if since + boundary + beside >= self.now:
+            self.clock.now = since + boundary + beside
+            self.refresh_with(key, None, False)
+
+    @rule(data=st.data(), beside=st.sampled_from([-1, 0, 1]))
+    def redeem_at_a_boundary(self, data: st.DataObject, beside: int) -> None:
+        page = data.draw(st.sampled_from(self.pages[::-1]))
+        since, boundary = page.approved, CODE_SECONDS
+        if page.created is not None:
+            since, boundary = page.created, GRACE_SECONDS
+        if since + boundary + beside >= self.now:
+            self.clock.now = since + boundary + beside
+            self.redeem(page, "right")
+
     @rule()
     def restart(self) -> None:
         document = json.loads(self.store.dump())
