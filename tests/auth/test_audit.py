@@ -167,6 +167,7 @@ def test_every_event_that_can_be_logged_is_logged_by_something(
         broken.setattr(site.provider._state_dir, "write", _fails)
         site.visitor(host="elsewhere.example.com").post("/register", json=TOO_LONG_FOR_AN_ID)
         wait_for(log, Event.STORE_FAILED)
+    wait_for(log, Event.STORE_BACK)
     Site(tmp_path / "new", clock, password=None).stop()
     adopted(tmp_path / "old", clock, reference_state(clock)).stop()
     asyncio.run(_change_password(tmp_path / "new"))

@@ -38,6 +38,9 @@ FROM_DOCUMENTS: dict[str, Callable[[], Answer]] = {
     "verified": lambda: rendered("Claude", CALLBACK, "claude.ai"),
     "verified, on loopback": lambda: rendered("Claude Code", LOOPBACK, "claude.ai"),
     "changed": lambda: rendered("Claude", f"https://{LONG_HOST}:8443/x", "claude.ai", True),
+    "verified, no web address": lambda: rendered(
+        "Cursor", "cursor://anysphere.cursor-mcp/x", "www.cursor.com"
+    ),
     "no web address": lambda: rendered("Cursor", "cursor://anysphere.cursor-mcp/x", None),
 }
 

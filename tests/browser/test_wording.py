@@ -60,6 +60,13 @@ def test_a_scheme_of_its_own_is_an_app_on_this_device() -> None:
     assert "Any app that is installed here can claim such links." in said
 
 
+def test_a_document_proves_nothing_about_an_app_on_this_device() -> None:
+    said = words("verified, no web address")
+
+    assert "only its description is verified" in said
+    assert "www.cursor.com verified" not in said
+
+
 @pytest.mark.parametrize("uri", [CALLBACK, LOOPBACK])
 def test_the_page_says_what_access_means_and_what_to_do_when_in_doubt(uri: str) -> None:
     said = words(rendered("Claude", uri, None))

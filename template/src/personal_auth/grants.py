@@ -69,7 +69,7 @@ class Connection:
     client_name: str
     scopes: tuple[str, ...]
     expires: float
-    own_client: bool
+    own_client: bool = False
     """True when the owner's settings named the client; they have to name it still."""
 
 

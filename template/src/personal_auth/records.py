@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from personal_auth import audit
 from personal_auth.audit import Event
 from personal_auth.errors import StoreUnavailable
-from personal_auth.store import KeyValue, Listing, Put, Record, SnapshotStore, in_background
+from personal_auth.store import KeyValue, Listing, Put, Record, SnapshotStore
 
 T = TypeVar("T")
 
@@ -48,13 +48,6 @@ class Records:
             self._snapshot.put_soon(put)
         else:
             await self.put(put)
-
-    def put_later(self, put: Put) -> None:
-        """Writes a record without waiting; a failure is logged and forgotten."""
-        if self._snapshot is not None:
-            self._snapshot.put_soon(put)
-        else:
-            in_background(self._bounded(self._put(put)))
 
     async def settle(self) -> None:
         """Returns once every change before the call is durable, whoever made it."""
