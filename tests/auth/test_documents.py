@@ -19,15 +19,16 @@ from joserfc import jwk, jwt
 
 from personal_auth import Limits, outside
 from personal_auth.documents import is_document_url
-from tests.support.publisher import HOST, Publisher, certificate, take_for_public
+from tests.support.publisher import HOST, Publisher, take_for_public
 from tests.support.site import CALLBACK, PASSWORD, URL, App, Clock, Site, Visitor, approve, ticket
+from tests.support.tls import certificate
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 @pytest.fixture(scope="module")
 def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return certificate(tmp_path_factory.mktemp("tls"))
+    return certificate(tmp_path_factory.mktemp("tls"), HOST)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import http.server
 import ssl
 import threading
@@ -13,12 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
 from tests.support.site import URL, App, Clock, Site, Visitor
+from tests.support.tls import certificate
 
 PATIENCE = 30_000  # milliseconds, for a machine that has much else to do
 
@@ -155,9 +150,9 @@ class House:
     """All hosts that a browser of these tests can reach."""
 
     def __init__(self, folder: Path) -> None:
-        certificate = _certificate(folder)
-        self.host = Host(certificate)
-        self.public, self.local = Proxy(certificate), Proxy(None)
+        pem = certificate(folder, "mcp.example.com", "claude.ai", "evil.example")
+        self.host = Host(pem)
+        self.public, self.local = Proxy(pem), Proxy(None)
 
     @property
     def flags(self) -> tuple[str, str]:
@@ -211,27 +206,3 @@ def _tls(certificate: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     return context
-
-
-def _certificate(folder: Path) -> Path:
-    """Writes a key and a certificate that nobody has signed."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    now = datetime.datetime.now(datetime.UTC)
-    names = [x509.DNSName(n) for n in ("mcp.example.com", "claude.ai", "evil.example")]
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=7))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem, clear = serialization.Encoding.PEM, serialization.NoEncryption()
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, clear)
-    path = folder / "certificate.pem"
-    path.write_bytes(private + certificate.public_bytes(pem))
-    return path
