@@ -18,6 +18,7 @@ FREE_OF_FRAMEWORKS = {
     "control",
     "documents",
     "errors",
+    "firststart",
     "grants",
     "identity",
     "limits",

@@ -8,8 +8,6 @@ once and never replaced.
 from __future__ import annotations
 
 import asyncio
-import secrets
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -24,17 +22,17 @@ from personal_auth.clients import Clients, Prove
 from personal_auth.control import ControlServer, ControlStore
 from personal_auth.documents import Documents, Fetch
 from personal_auth.errors import InvalidToken, StartRefused, StateDirLost, StoreUnavailable
+from personal_auth.firststart import FirstStart, sealer_of
 from personal_auth.grants import Connection, Grants
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
-from personal_auth.owner import Owner, generate_password, hash_password
+from personal_auth.owner import Owner
 from personal_auth.records import Records
 from personal_auth.registration import Registrations
 from personal_auth.sealing import Sealer
 from personal_auth.statedir import StateDir
-from personal_auth.store import KeyValue, Put, Record, SnapshotStore, cause
+from personal_auth.store import KeyValue, Put, SnapshotStore, cause
 
-KEY_BYTES = 32
 LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS = 20, 0.05
 SETTLE_SECONDS = 1.0  # how long replicas that start at once wait before they read back
 
@@ -63,6 +61,7 @@ class Service:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self._first = FirstStart(plan.state_dir)
         self._snapshot: SnapshotStore | None = None
         store = plan.storage
         if store is None:
@@ -87,7 +86,7 @@ class Service:
             plan.limits,
             clock=plan.clock,
             configured=plan.password,
-            proven=self._forget_password,
+            proven=self._first.forget,
         )
         self.grants = Grants(
             self.records,
@@ -200,7 +199,7 @@ class Service:
                 self._open_file(self._snapshot, make_password=False)
             else:
                 self.records.use(ControlStore(state_dir.control_socket))
-                self._sealer = _sealer(await self.records.get("owner", "key"))
+                self._sealer = sealer_of(await self.records.get("owner", "key"))
             yield self
         finally:
             await self.stop()
@@ -208,10 +207,10 @@ class Service:
     def _open_file(self, snapshot: SnapshotStore, *, make_password: bool) -> None:
         adopted = self._load(snapshot)
         key = snapshot.peek("owner", "key")
-        puts, password = self._missing(key, snapshot.peek("owner", "password"), make_password)
-        sealer = _sealer(key or puts[0].value)
-        self._leave(password)  # first: a stored password that nobody was told locks all out
-        self._show(password)
+        puts, password = self._first.missing(key, snapshot.peek("owner", "password"), make_password)
+        sealer = sealer_of(key or puts[0].value)
+        self._first.leave(password)  # first: a stored password that nobody was told locks all out
+        self._first.show(password)
         try:  # also when there is nothing new: whether it can be written is told now
             snapshot.put_at_start([*adopted, *puts])
         except StateDirLost as error:
@@ -245,30 +244,20 @@ class Service:
             ("owner", "key"), ("owner", "password")
         )
         make_password = self._plan.password is None
-        puts, password = self._missing(key, password_record, make_password)
+        puts, password = self._first.missing(key, password_record, make_password)
         if puts:
-            self._leave(password)  # first: a stored password that nobody was told locks all out
+            self._first.leave(
+                password
+            )  # first: a stored password that nobody was told locks all out
             await self.records.put(*puts)
             await asyncio.sleep(SETTLE_SECONDS)
             stored = await self.records.get("owner", "password")
             if stored == puts[-1].value:
-                self._show(password)
+                self._first.show(password)
             else:
-                self._forget_password()  # another replica's password holds
+                self._first.forget()  # another replica's password holds
             key = await self.records.get("owner", "key")
-        self._sealer = _sealer(key)
-
-    def _missing(
-        self, key: Record | None, password_record: Record | None, make_password: bool
-    ) -> tuple[list[Put], str | None]:
-        puts = []
-        if key is None:
-            puts.append(Put("owner", "key", {"key": secrets.token_hex(KEY_BYTES)}))
-        if not make_password or password_record is not None:
-            return puts, None
-        password = generate_password()
-        puts.append(Put("owner", "password", {"hash": hash_password(password)}))
-        return puts, password
+        self._sealer = sealer_of(key)
 
     def _acquire(self) -> bool:
         """Takes the lock; waits a moment for a command that holds it."""
@@ -277,34 +266,6 @@ class Service:
                 return True
             time.sleep(LOCK_PAUSE_SECONDS)
         return False
-
-    def _leave(self, password: str | None) -> None:
-        """Writes a generated password to a file when there is no terminal to show it on."""
-        if password is not None and not sys.stdout.isatty():
-            self._plan.state_dir.write_password(password)
-
-    def _show(self, password: str | None) -> None:
-        """Says once where a generated password is: here, or in a file of the owner's."""
-        if password is None:
-            return
-        if sys.stdout.isatty():
-            print(
-                f"\n  The password of this server, shown only this once:\n\n      {password}\n\n"
-                "  Keep it: the page that connects an app asks for it.\n",
-                flush=True,
-            )
-            return
-        audit.record(
-            Event.PASSWORD_MADE,
-            "A password was generated; the file with it is removed at the first sign-in.",
-            file=str(self._plan.state_dir.password_file),
-        )
-
-    def _forget_password(self) -> None:
-        try:
-            self._plan.state_dir.forget_password()
-        except OSError as error:
-            audit.record(Event.STORE_FAILED, "Remove it yourself.", reason=str(error))
 
     def _say_moved(self, snapshot: SnapshotStore) -> None:
         here = self._plan.identity.issuer
@@ -319,16 +280,3 @@ class Service:
                 f" {self._plan.identity.resource} in each client."
                 f" Setting {there} again brings them back.",
             )
-
-
-def _sealer(key: Record | None) -> Sealer:
-    try:
-        raw = bytes.fromhex((key or {})["key"])
-    except (KeyError, TypeError, ValueError):
-        raw = b""
-    if len(raw) < KEY_BYTES:
-        raise StartRefused(
-            "The stored state has no usable key: restore it from a backup, or move it away to"
-            " start anew."
-        )
-    return Sealer(raw)

@@ -1,0 +1,83 @@
+"""What a first start makes, once: the key that seals, and a password that its owner is told."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+
+from personal_auth import audit
+from personal_auth.audit import Event
+from personal_auth.errors import StartRefused
+from personal_auth.owner import generate_password, hash_password
+from personal_auth.sealing import Sealer
+from personal_auth.statedir import StateDir
+from personal_auth.store import Put, Record
+
+KEY_BYTES = 32
+
+
+class FirstStart:
+    """Makes what is missing and tells the owner of it."""
+
+    def __init__(self, state_dir: StateDir) -> None:
+        self._state_dir = state_dir
+
+    def missing(
+        self, key: Record | None, password_record: Record | None, make_password: bool
+    ) -> tuple[list[Put], str | None]:
+        """Returns the records that are to be written, the password's last, and the password."""
+        puts = []
+        if key is None:
+            puts.append(Put("owner", "key", {"key": secrets.token_hex(KEY_BYTES)}))
+        if not make_password or password_record is not None:
+            return puts, None
+        password = generate_password()
+        puts.append(Put("owner", "password", {"hash": hash_password(password)}))
+        return puts, password
+
+    def leave(self, password: str | None) -> None:
+        """Writes a generated password to a file when there is no terminal to show it on."""
+        if password is not None and not sys.stdout.isatty():
+            self._state_dir.write_password(password)
+
+    def show(self, password: str | None) -> None:
+        """Says once where a generated password is: here, or in a file of the owner's."""
+        if password is None:
+            return
+        if sys.stdout.isatty():
+            print(
+                f"\n  The password of this server, shown only this once:\n\n      {password}\n\n"
+                "  Keep it: the page that connects an app asks for it.\n",
+                flush=True,
+            )
+            return
+        audit.record(
+            Event.PASSWORD_MADE,
+            "A password was generated; the file with it is removed at the first sign-in.",
+            file=str(self._state_dir.password_file),
+        )
+
+    def forget(self) -> None:
+        """Removes the file with the generated password: the owner has it."""
+        try:
+            self._state_dir.forget_password()
+        except OSError as error:
+            audit.record(Event.STORE_FAILED, "Remove it yourself.", reason=str(error))
+
+
+def sealer_of(key: Record | None) -> Sealer:
+    """Returns what seals with a stored key.
+
+    Raises:
+        StartRefused: It is no key.
+    """
+    try:
+        raw = bytes.fromhex((key or {})["key"])
+    except (KeyError, TypeError, ValueError):
+        raw = b""
+    if len(raw) < KEY_BYTES:
+        raise StartRefused(
+            "The stored state has no usable key: restore it from a backup, or move it away to"
+            " start anew."
+        )
+    return Sealer(raw)
