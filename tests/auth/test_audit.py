@@ -168,6 +168,10 @@ def test_every_event_that_can_be_logged_is_logged_by_something(
         site.visitor(host="elsewhere.example.com").post("/register", json=TOO_LONG_FOR_AN_ID)
         wait_for(log, Event.STORE_FAILED)
     wait_for(log, Event.STORE_BACK)
+    site.restart(trusted_proxies=[])
+    for _ in range(3):
+        site.visitor(**{"x-forwarded-for": ADDRESS}).get("/mcp")
+    assert len(log.of(Event.NOT_BELIEVED)) == 1
     Site(tmp_path / "new", clock, password=None).stop()
     adopted(tmp_path / "old", clock, reference_state(clock)).stop()
     asyncio.run(_change_password(tmp_path / "new"))

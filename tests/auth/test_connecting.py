@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
@@ -156,6 +157,25 @@ def test_basic_authentication_works_without_client_id_in_the_body(site: Site) ->
     form = {"grant_type": "authorization_code", "code": code, "code_verifier": app.verifier}
     answer = site.visitor(authorization=f"Basic {base64.b64encode(pair).decode()}").post(
         "/token", data={**form, "redirect_uri": app.redirect_uri}
+    )
+
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("spelling", [quote, str], ids=["encoded", "as it is"])
+def test_a_secret_with_odd_characters_may_be_sent_in_either_spelling(
+    site: Site, spelling: Callable[[str], str]
+) -> None:
+    secret = "abc+def/ghi=jk%41:zz"
+    site.restart(
+        clients=[{"client_id": "mine", "client_secret": secret, "redirect_uris": [CALLBACK]}]
+    )
+    app = App(site, {"client_id": "mine"})
+    pair = base64.b64encode(f"mine:{spelling(secret)}".encode()).decode()
+    form = {"grant_type": "authorization_code", "code": approve(app)}
+
+    answer = site.visitor(authorization=f"Basic {pair}").post(
+        "/token", data={**form, "code_verifier": app.verifier}
     )
 
     assert answer.status_code == 200, answer.text

@@ -884,14 +884,31 @@ def test_the_socket_for_commands_is_reached_through_a_long_path_and_leaves_nothi
     assert not (state / "control.sock").is_symlink()
 
 
-def test_two_commands_at_once_wait_for_each_other(tmp_path: Path) -> None:
+def test_a_command_that_changes_nothing_writes_nothing(tmp_path: Path, clock: Clock) -> None:
+    Site(tmp_path / "state", clock).stop()
+    before = (tmp_path / "state" / FILE).stat()
+
+    async def look() -> None:
+        command = PersonalAuthProvider(URL, state_dir=tmp_path / "state")
+        async with command.service.for_a_command() as service:
+            await service.grants.all()
+
+    asyncio.run(look())
+
+    after = (tmp_path / "state" / FILE).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_commands_at_once_wait_for_each_other(tmp_path: Path) -> None:
     async def change(name: str) -> None:
         command = PersonalAuthProvider(URL, state_dir=tmp_path)
         async with command.service.for_a_command() as service:
             await service.owner.change_password(name * 20)
 
-    asyncio.run(change("a"))
-    asyncio.run(change("b"))
+    async def at_once() -> None:
+        await asyncio.gather(*(change(name) for name in "abcdef"))
+
+    asyncio.run(at_once())
 
     assert len(json.loads((tmp_path / FILE).read_text())["rows"]["owner"]) == 2
     assert StateDir(tmp_path).acquire()

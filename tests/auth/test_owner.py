@@ -29,7 +29,7 @@ from personal_auth.owner import (
 from personal_auth.records import Records
 from personal_auth.sealing import Sealer, digest
 from personal_auth.store import KeyValue, SnapshotStore
-from tests.support.site import PASSWORD, App, Clock, Site, Visitor, approve
+from tests.support.site import PASSWORD, URL, App, Clock, Site, Visitor, answer_of, approve
 from tests.support.site import ticket as ticket_of
 
 T = TypeVar("T")
@@ -929,17 +929,55 @@ def test_a_flood_from_everywhere_locks_out_neither_a_session_nor_a_known_browser
     assert guess(site, site.visitor(), PASSWORD) == 429
 
 
-@pytest.mark.parametrize("trusted", [[], ["127.0.0.1"]], ids=["no proxy", "behind a proxy"])
+@pytest.mark.parametrize(
+    ("trusted", "for_all"), [([], 15.0), (["127.0.0.1"], 0.0)], ids=["no proxy", "behind a proxy"]
+)
 def test_a_forged_forwarded_address_gains_no_guess(
-    site: Site, clock: Clock, trusted: list[str]
+    site: Site, trusted: list[str], for_all: float
 ) -> None:
-    limits = Limits(longest_wait_for_all_seconds=0.0)
+    limits = Limits(longest_wait_for_all_seconds=for_all)
     site.restart(trusted_proxies=trusted, limits=limits)
 
     def forger(number: int) -> Visitor:
         return site.visitor(**{"x-forwarded-for": f"198.51.100.{number}, 203.0.113.9"})
 
     assert [guess(site, forger(n)) for n in range(6)] == [403] * 5 + [429]
+
+
+def test_behind_a_proxy_that_nobody_named_a_stranger_holds_the_owner_up_for_seconds_only(
+    site: Site, clock: Clock
+) -> None:
+    for _ in range(20):  # one wrong password at each moment that allows one
+        guess(site, site.visitor())
+        clock.advance(15)
+
+    assert guess(site, site.visitor()) == 403
+    clock.advance(15)
+    assert guess(site, site.visitor(), PASSWORD) == 303
+
+
+def test_two_origins_are_not_one_of_ours(site: Site) -> None:
+    visitor = site.visitor()
+    page = visitor.get("/authorize", params=App.register(site).query())
+    form = {"ticket": ticket_of(page), "password": PASSWORD, "decision": "approve"}
+
+    cookie = "; ".join(f"{name}={value}" for name, value in visitor.cookies.items())
+    headers = [("host", "mcp.example.com"), ("cookie", cookie), ("origin", URL)]
+    headers.append(("origin", "https://evil.example"))
+    answer = visitor.send("POST", "/authorize", headers, data=form)  # type: ignore[arg-type]
+
+    assert answer.status_code == 400
+
+
+def test_denying_an_approved_page_burns_its_code(site: Site) -> None:
+    owner, app = site.visitor(), App.register(site)
+    page = owner.get("/authorize", params=app.query())
+    approved = owner.submit(ticket=ticket_of(page), password=PASSWORD, decision="approve")
+
+    denied = owner.submit(ticket=ticket_of(page), decision="deny")
+
+    assert denied.status_code == 303
+    assert app.redeem(answer_of(approved)["code"]).status_code == 400
 
 
 def test_many_browsers_at_once_have_five_guesses_together(site: Site) -> None:

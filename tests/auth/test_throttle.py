@@ -260,11 +260,11 @@ def test_only_so_many_addresses_are_remembered_and_the_latest_are(clock: Clock) 
     throttle = Throttle(limits, clock)
     for number in range(1000):
         for _ in range(5):
-            wait(throttle, f"10.0.{number // 256}.{number % 256}")
+            wait(throttle, f"11.0.{number // 256}.{number % 256}")
 
     assert len(throttle._counters) == 100
-    assert wait(throttle, "10.0.3.231") == 1  # the last
-    assert wait(throttle, "10.0.0.0") == 0  # the first, forgotten
+    assert wait(throttle, "11.0.3.231") == 1  # the last
+    assert wait(throttle, "11.0.0.0") == 0  # the first, forgotten
 
 
 def test_forgetting_an_address_does_not_forget_the_wait_over_all(clock: Clock) -> None:

@@ -113,21 +113,36 @@ def test_a_wait_is_said_in_seconds_and_passes(public: Place, open_page: Open, cl
     assert "code" in arrive(page, public)
 
 
-def test_a_signed_in_owner_is_asked_for_no_password(place: Place, open_page: Open) -> None:
-    page, second = open_page(), place.app(client_name="Second app")
-    page.goto(place.address(place.app()))
+def test_a_signed_in_owner_is_asked_for_no_password(public: Place, open_page: Open) -> None:
+    page, second = open_page(), public.app(client_name="Second app")
+    page.goto(public.address(public.app()))
     answer(page, PASSWORD)
-    arrive(page, place)
+    arrive(page, public)
 
-    page.goto(place.address(second))
+    page.goto(public.address(second))
     fields, words = page.locator("input:not([type=hidden])").count(), text(page)
     answer(page)
 
     assert fields == 0
     assert "“Second app”" in words
     assert "no password is asked" in words
-    page.wait_for_url(f"{place.callback}?**")
-    assert second.redeem(place.answers[-1]["code"]).status_code == 200
+    page.wait_for_url(f"{public.callback}?**")
+    assert second.redeem(public.answers[-1]["code"]).status_code == 200
+
+
+def test_on_localhost_the_password_is_asked_each_time_and_no_other_port_gets_a_session(
+    house: House, browser: Any, tmp_path: Path, clock: Clock, open_page: Open
+) -> None:
+    with house.place("local", browser, tmp_path, clock=clock) as local:
+        page, second = open_page(), local.app(client_name="Second app")
+        page.goto(local.address(local.app()))
+        answer(page, PASSWORD)
+        arrive(page, local)
+
+        page.goto(local.address(second))
+
+        assert page.get_by_label("Password of this server").count() == 1
+        assert not [cookie for cookie in page.context.cookies() if "session" in cookie["name"]]
 
 
 def test_an_expired_session_asks_for_the_password_again(

@@ -10,6 +10,14 @@ from functools import lru_cache
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+SHARED = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"),
+        *("100.64.0.0/10", "::1", "fc00::/7", "fe80::/10"),
+    )
+)
+
 caller: ContextVar[str] = ContextVar("caller", default="")
 """The address that the request at hand came from; empty for a command of the owner's."""
 
@@ -42,6 +50,12 @@ def client_address(peer: str, forwarded: Sequence[str], trusted: Iterable[Networ
         return peer
     hops = [hop.strip() for line in forwarded for hop in line.split(",")]
     return next((hop for hop in reversed(hops) if not _is_in(hop, proxies)), peer)
+
+
+def is_shared(address: str) -> bool:
+    """Tells whether many may be behind an address: a private one, as of a proxy nobody named."""
+    parsed = _parsed(address)
+    return parsed is None or any(parsed in network for network in SHARED)
 
 
 def one_guesser(address: str) -> str:

@@ -28,6 +28,7 @@ class Event(StrEnum):
     ADOPTED = "earlier_state_adopted"
     PASSWORD_MADE = "password_made"
     PASSWORD_CHANGED = "password_changed"
+    NOT_BELIEVED = "forwarded_header_not_believed"
     REGISTERED = "client_registered"
     ASKED = "approval_asked"
     SIGNED_IN = "owner_signed_in"
@@ -50,6 +51,7 @@ WARNINGS = {
     Event.URL_CHANGED,
     Event.ADOPTED,
     Event.PASSWORD_MADE,
+    Event.NOT_BELIEVED,
     Event.WRONG_PASSWORD,
     Event.NOT_REDEEMED,
     Event.REPLAYED_CODE,

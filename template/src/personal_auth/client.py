@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from personal_auth.errors import InvalidClient
@@ -56,15 +57,15 @@ class Client:
             own=record.get("own", False),
         )
 
-    def authenticate(self, secret: str | None) -> None:
+    def authenticate(self, secrets: Collection[str]) -> None:
         """Proves the client by its secret, if it has one (RFC 6749 §2.3.1).
 
         Raises:
-            InvalidClient: The secret is missing or wrong.
+            InvalidClient: None of the readings of what it sent is its secret.
         """
         if self.secret_hash is None:
             return
-        if secret is None or not same(digest(secret), self.secret_hash):
+        if not any(same(digest(secret), self.secret_hash) for secret in secrets):
             raise InvalidClient("The client's authentication failed.")
 
 
@@ -73,7 +74,8 @@ class Credentials:
     """How a client says and proves who it is (RFC 6749 §2.3, RFC 7523 §2.2)."""
 
     client_id: str
-    secret: str | None = field(default=None, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """The ways to read what was sent as the secret."""
     assertion: str | None = field(default=None, repr=False)
 
 

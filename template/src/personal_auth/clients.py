@@ -96,7 +96,7 @@ class Clients:
         """
         client = await self.known(credentials.client_id)
         if client.auth_method != BY_KEY:
-            client.authenticate(credentials.secret)
+            client.authenticate(credentials.secrets)
         elif credentials.assertion is None or self._documents is None:
             raise InvalidClient("The client must authenticate by private_key_jwt.")
         else:

@@ -126,7 +126,7 @@ class Consent:
             changed=await self._clients.has_moved(wish.client),
             redirect=wish.redirect,
             ticket=ticket,
-            ask_password=not await self._owner.has_session(self._cookie(request, "session")),
+            ask_password=not await self._is_signed_in(request),
             error=refusal.description if refusal else "",
             status=refusal.status if refusal else 200,
         )
@@ -145,9 +145,9 @@ class Consent:
         decision = form.need("decision")
         if decision not in {"approve", "deny"}:
             raise InvalidRequest("decision must be approve or deny.")
-        proven = await self._owner.has_session(self._cookie(request, "session"))
+        proven = await self._is_signed_in(request)
         if decision == "deny":
-            return self._denied(wish, proven)
+            return await self._denied(wish, proven)
         if not proven:
             try:
                 await self._sign_in(request, form.get("password"))
@@ -160,10 +160,16 @@ class Consent:
             await self._remember(request, response)
         return response
 
+    async def _is_signed_in(self, request: Request) -> bool:
+        # A browser shows the cookies of http://localhost to every port of it: no session there.
+        return self._identity.secure and await self._owner.has_session(
+            self._cookie(request, "session")
+        )
+
     def _require_own_page(self, request: Request) -> None:
-        origin = request.headers.get("origin")
-        own = origin == self._identity.origin or (
-            origin is None and request.headers.get("sec-fetch-site") == "same-origin"
+        origins = request.headers.getlist("origin")
+        own = origins == [self._identity.origin] or (
+            not origins and request.headers.get("sec-fetch-site") == "same-origin"
         )
         if not own:
             raise InvalidRequest(
@@ -191,7 +197,9 @@ class Consent:
         )
         return self._redirect(wish, code=code)
 
-    def _denied(self, wish: Wish, proven: bool) -> Response:
+    async def _denied(self, wish: Wish, proven: bool) -> Response:
+        if proven:
+            await self._grants.withdraw(wish.nonce)
         by = "owner" if proven else "anybody"
         audit.record(Event.DENIED, by=by, **self._names(wish))
         if self._every_host and not proven:  # anybody's host: not ours to send browsers to
@@ -213,8 +221,9 @@ class Consent:
         )
 
     async def _remember(self, request: Request, response: Response) -> None:
-        session = await self._owner.new_session(self._cookie(request, "session"))
-        self._set_cookie(response, "session", session, self._limits.session_seconds)
+        if self._identity.secure:
+            session = await self._owner.new_session(self._cookie(request, "session"))
+            self._set_cookie(response, "session", session, self._limits.session_seconds)
         device = await self._owner.new_device(self._cookie(request, "device"))
         self._set_cookie(response, "device", device, self._limits.device_seconds)
 

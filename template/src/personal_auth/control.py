@@ -77,7 +77,7 @@ class ControlServer:
             while line := await reader.readline():
                 try:
                     answer = {"ok": await self._answer(json.loads(line))}
-                except (StoreUnavailable, ValueError, KeyError, TypeError) as error:
+                except (StoreUnavailable, ValueError, KeyError, TypeError, RecursionError) as error:
                     answer = {"error": str(error)}
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from personal_auth.addresses import caller, one_guesser
+from personal_auth.addresses import caller, is_shared, one_guesser
 from personal_auth.client import BY_KEY, plain_name
 from personal_auth.errors import DocumentUnavailable, InvalidDocument, InvalidRedirectUri
 from personal_auth.limits import Limits
@@ -95,21 +95,21 @@ class Documents:
         if value is not None and self._clock() < expires:
             return value
         if (kind, url) not in self._under_way:
-            self._spend(one_guesser(caller.get()))
+            self._spend(caller.get())
             loading = self._load((kind, url), understand, most_seconds)
             task = self._under_way[kind, url] = asyncio.create_task(loading)
             task.add_done_callback(lambda task: self._is_done((kind, url), task))
         return await asyncio.shield(self._under_way[kind, url])
 
-    def _spend(self, asker: str) -> None:
+    def _spend(self, address: str) -> None:
         """Counts what is fetched in this minute, over all and for the one who asks."""
-        limits, now = self._limits, self._clock()
+        limits, now, asker = self._limits, self._clock(), one_guesser(address)
         if not 0 <= now - self._minute < MINUTE:
             self._minute, self._asked = now, Counter()
         if (
             len(self._under_way) >= limits.documents_at_once
             or self._asked.total() >= limits.documents_a_minute
-            or self._asked[asker] >= limits.documents_a_minute_for_one
+            or (not is_shared(address) and self._asked[asker] >= limits.documents_a_minute_for_one)
         ):
             raise DocumentUnavailable("Too many apps are looked up: try again in a minute.")
         self._asked[asker] += 1

@@ -23,6 +23,8 @@ from personal_auth.errors import (
     InvalidClient,
     InvalidGrant,
     Refused,
+    RequestTooLarge,
+    RequestTooSlow,
     UnsupportedGrantType,
 )
 from personal_auth.forms import Parameters, client_credentials, read_form, read_json
@@ -42,6 +44,8 @@ def refusal(error: Refused) -> JSONResponse:
     headers = {"Cache-Control": "no-store"}
     if isinstance(error, InvalidClient):
         headers["WWW-Authenticate"] = 'Basic realm="client"'
+    if type(error) in {RequestTooLarge, RequestTooSlow}:
+        headers["Connection"] = "close"  # the rest of the body is not wanted
     wait = getattr(error, "retry_after", None)
     if wait is not None:
         headers["Retry-After"] = str(wait)

@@ -140,15 +140,17 @@ def client_credentials(request: Request, form: Parameters) -> Credentials:
         client_id = form.get("client_id") or _subject(assertion)
         if client_id is None:
             raise InvalidClient("The client did not say who it is: client_id is missing.")
-        return Credentials(client_id, form.get("client_secret"), assertion)
+        secret = form.get("client_secret")
+        return Credentials(client_id, (secret,) if secret else (), assertion)
     try:
-        name, _, secret = base64.b64decode(encoded, validate=True).decode("utf-8").partition(":")
+        name, _, raw = base64.b64decode(encoded, validate=True).decode("utf-8").partition(":")
     except (binascii.Error, ValueError) as error:
         raise InvalidClient("The Authorization header is malformed.") from error
     client_id = unquote_plus(name)
     if form.get("client_id") not in {None, client_id}:
         raise InvalidRequest("The Authorization header and the form name different clients.")
-    return Credentials(client_id, unquote_plus(secret) or None)
+    # The RFC wants the secret encoded as in a form; many clients send it as it is.
+    return Credentials(client_id, tuple({unquote_plus(raw), raw} - {""}))
 
 
 def _subject(assertion: str | None) -> str | None:

@@ -148,16 +148,16 @@ class Front:
     async def _authenticate(self, scope: Scope, headers: Headers) -> Response | None:
         kind, _, token = headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer":
-            return self._unauthorized(None)
+            return self._unauthorized(None, headers)
         try:
             connection = await self._check(token.strip())
         except InvalidToken as error:
             audit.refused(error, at=MCP_PATH)
-            return self._unauthorized(error)
+            return self._unauthorized(error, headers)
         self._admit(scope, connection)
         return None
 
-    def _unauthorized(self, error: InvalidToken | None) -> Response:
+    def _unauthorized(self, error: InvalidToken | None, request: Headers) -> Response:
         """Answers 401 with the challenge (RFC 6750 §3, RFC 9728 §5.1)."""
         if error is None:
             body = {"error": "unauthorized", "error_description": "An access token is needed."}
@@ -168,7 +168,11 @@ class Front:
                 f'Bearer error="{error.code}", error_description="{error.description}",'
                 f" {self._challenge}"
             )
-        return JSONResponse(body, 401, {"WWW-Authenticate": challenge, "Cache-Control": "no-store"})
+        headers = {"WWW-Authenticate": challenge, "Cache-Control": "no-store"}
+        length = request.get("content-length", "0")
+        if "transfer-encoding" in request or len(length) > len(str(self._limits.body_bytes)):
+            headers["Connection"] = "close"  # who is not let in need not send all that
+        return JSONResponse(body, 401, headers)
 
 
 class UriTooLong(RequestTooLarge):

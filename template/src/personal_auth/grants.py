@@ -105,7 +105,7 @@ class Grants:
         Raises:
             TicketRefused: The code was claimed, expired or revoked without a connection.
         """
-        code = CODE + to_text(self._sealer().mac("code", approval.nonce.encode()))
+        code = self._code_of(approval.nonce)
         key = digest(code)
         gid = self.id_of(approval.nonce)
         known, live, grant, all_revoked = await self._records.get_together(
@@ -135,6 +135,13 @@ class Grants:
         live_put = Put("live", key, {}, 2 * self._limits.code_seconds)
         await self._records.put(Put("codes", key, record, memory), live_put)
         return code
+
+    async def withdraw(self, nonce: str) -> None:
+        """Burns the code of a consent page that was approved and then denied, if it waits yet."""
+        await self._records.delete("live", digest(self._code_of(nonce)))
+
+    def _code_of(self, nonce: str) -> str:
+        return CODE + to_text(self._sealer().mac("code", nonce.encode()))
 
     def id_of(self, nonce: str) -> str:
         """Returns the id of the grant that the consent page with this nonce leads to."""

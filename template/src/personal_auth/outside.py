@@ -28,7 +28,10 @@ from personal_auth.redirects import read
 
 NOT_PUBLIC = tuple(  # beside those that FastMCP and Python know
     ipaddress.ip_network(network)
-    for network in ("168.63.129.16", "192.88.99.0/24", "fec0::/10", "3fff::/20", "5f00::/16")
+    for network in (
+        *("168.63.129.16", "192.0.0.0/24", "192.88.99.0/24"),
+        *("fec0::/10", "3fff::/20", "5f00::/16"),
+    )
 )
 
 
@@ -141,9 +144,11 @@ class Assertions:
 
 def is_public(address: str) -> bool:
     """Tells whether anybody's host may have this address, and no machine beside ours."""
-    return ssrf.is_ip_allowed(address) and not any(
-        ipaddress.ip_address(address) in network for network in NOT_PUBLIC
-    )
+    if not ssrf.is_ip_allowed(address):
+        return False
+    parsed = ipaddress.ip_address(address)
+    plain = getattr(parsed, "ipv4_mapped", None) or parsed
+    return not any(plain in network for network in NOT_PUBLIC)
 
 
 def resolve(host: str, port: int) -> list[Any]:

@@ -25,7 +25,9 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import Scope
 
+from personal_auth import audit
 from personal_auth.addresses import client_address, network
+from personal_auth.audit import Event
 from personal_auth.consent import Consent
 from personal_auth.endpoints import Endpoints
 from personal_auth.errors import InvalidToken, StartRefused
@@ -96,6 +98,7 @@ class PersonalAuthProvider(AuthProvider):
         self._clock = clock
         self._server_name = server_name
         self._allowed = _redirect_domains(allowed_redirect_domains)
+        self._forwarded_is_told = False
         self._proxies = tuple(network(proxy) for proxy in trusted_proxies)
         self._state_dir = StateDir(Path(state_dir))
         self.service = Service(
@@ -195,7 +198,15 @@ class PersonalAuthProvider(AuthProvider):
 
     def _address(self, scope: Scope) -> str:
         peer = scope["client"][0] if scope.get("client") else ""
-        forwarded = Headers(scope=scope).getlist("x-forwarded-for") if self._proxies else []
+        forwarded = Headers(scope=scope).getlist("x-forwarded-for")
+        if forwarded and not self._proxies and not self._forwarded_is_told:
+            self._forwarded_is_told = True
+            audit.record(
+                Event.NOT_BELIEVED,
+                "A proxy seems to stand in front: name it as a trusted proxy (MCP_TRUSTED_PROXIES),"
+                " or everybody counts as one address.",
+                peer=peer,
+            )
         return client_address(peer, forwarded, self._proxies)
 
 

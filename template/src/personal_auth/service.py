@@ -129,7 +129,7 @@ class Service:
                 " stop it, or give this one a state directory of its own."
             )
         try:
-            self._open_file(self._snapshot, make_password=self._plan.password is None)
+            self._open_file(self._snapshot, serving=True)
         except BaseException:
             self._plan.state_dir.release()
             raise
@@ -191,28 +191,43 @@ class Service:
             StartRefused: The state cannot be used.
             StoreUnavailable: The running server does not answer.
         """
-        state_dir = self._plan.state_dir
         try:
             if self._snapshot is None:
                 await self._open_store()
-            elif state_dir.acquire():
-                self._open_file(self._snapshot, make_password=False)
             else:
-                self.records.use(ControlStore(state_dir.control_socket))
-                self._sealer = sealer_of(await self.records.get("owner", "key"))
+                await self._open_or_join(self._snapshot)
             yield self
         finally:
             await self.stop()
 
-    def _open_file(self, snapshot: SnapshotStore, *, make_password: bool) -> None:
+    async def _open_or_join(self, snapshot: SnapshotStore) -> None:
+        """Opens the file, or reaches the server that holds it; waits for another command."""
+        state_dir = self._plan.state_dir
+        for attempt in range(LOCK_ATTEMPTS):
+            if state_dir.acquire():
+                self.records.use(snapshot)
+                self._open_file(snapshot, serving=False)
+                return
+            self.records.use(ControlStore(state_dir.control_socket))
+            try:
+                self._sealer = sealer_of(await self.records.get("owner", "key"))
+                return
+            except StoreUnavailable:
+                if attempt == LOCK_ATTEMPTS - 1:
+                    raise
+            await asyncio.sleep(LOCK_PAUSE_SECONDS)
+
+    def _open_file(self, snapshot: SnapshotStore, *, serving: bool) -> None:
+        make_password = serving and self._plan.password is None
         adopted = self._load(snapshot)
         key = snapshot.peek("owner", "key")
         puts, password = self._first.missing(key, snapshot.peek("owner", "password"), make_password)
         sealer = sealer_of(key or puts[0].value)
         self._first.leave(password)  # first: a stored password that nobody was told locks all out
         self._first.show(password)
-        try:  # also when there is nothing new: whether it can be written is told now
-            snapshot.put_at_start([*adopted, *puts])
+        try:  # a server writes without need: whether it can is told now, not at a sign-in
+            if serving or adopted or puts:
+                snapshot.put_at_start([*adopted, *puts])
         except StateDirLost as error:
             raise StartRefused(str(error)) from error
         except Exception as error:

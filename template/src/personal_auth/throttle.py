@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from personal_auth.addresses import one_guesser
+from personal_auth.addresses import is_shared, one_guesser
 from personal_auth.errors import TooManyAttempts
 from personal_auth.limits import Limits
 
@@ -83,6 +83,8 @@ class Throttle:
     def _keys(self, address: str, device: str | None) -> list[str]:
         if device is not None:
             return [f"device {device}"]
+        if is_shared(address):  # strangers and the owner alike, behind a proxy: no longer wait
+            return [EVERYBODY]
         return [EVERYBODY, f"address {one_guesser(address)}"]
 
     def _counter(self, key: str) -> Counter:

@@ -8,6 +8,8 @@ import logging.config
 import time
 from typing import Any, Literal
 
+from starlette.requests import ClientDisconnect
+
 
 class JsonLines(logging.Formatter):
     """Formats a record as one JSON object."""
@@ -30,10 +32,13 @@ def not_broken_http(record: logging.LogRecord) -> bool:
     """Tells apart the errors that are a visitor's: anybody could fill the log with them.
 
     After uvicorn has refused broken HTTP by itself, h11 cannot send the app's answer any more, and
-    uvicorn logs that with a traceback as an error of the app.
+    uvicorn logs that with a traceback as an error of the app. The MCP SDK does the same with a
+    client that hangs up while it sends.
     """
     error = record.exc_info[1] if record.exc_info else None
-    return type(error).__module__.partition(".")[0] != "h11"
+    return type(error).__module__.partition(".")[0] != "h11" and not isinstance(
+        error, ClientDisconnect
+    )
 
 
 def configure(log_format: Literal["text", "json"]) -> None:
