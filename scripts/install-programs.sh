@@ -4,7 +4,7 @@ set -u
 missing=
 lack() { command -v "$1" >/dev/null || missing="$missing $2"; }
 
-lack chromium chromium
+lack chromium "chromium fonts-dejavu-core"
 lack redis-server redis-server
 [ "$(id -u)" != 0 ] || { lack mount mount && lack mkfs.ext4 e2fsprogs; }
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing="$missing postgresql"
