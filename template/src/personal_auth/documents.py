@@ -90,7 +90,9 @@ class Documents:
         self, kind: str, url: str, understand: Callable[[bytes], Any], most_seconds: int
     ) -> Any:
         if not is_document_url(url) or len(url) > self._limits.redirect_uri_chars:
-            raise InvalidDocument("A client id that is a URL must be https with host and path.")
+            raise InvalidDocument(
+                "What an app publishes must be at an https URL with host and path."
+            )
         expires, value = self._kept.get((kind, url), (0.0, None))
         if value is not None and self._clock() < expires:
             return value

@@ -1,7 +1,8 @@
 """What can be refused, as one tree: a stable code for programs, a safe sentence for people.
 
 What decides over access raises one of these, so a forgotten check cannot pass. No
-description ever carries a token, a code, a password or text that a caller chose freely.
+description ever carries a token, a code, a password or text that a caller chose freely; the host
+of a redirect URI, in letters, digits, dots and hyphens, is the most that a caller puts into one.
 """
 
 from __future__ import annotations

@@ -47,8 +47,9 @@ class Fetcher:
         """Returns the body and the headers, by names in lower case, of an https URL.
 
         Raises:
-            InvalidDocument: The URL leads to an address or a port that must not be asked.
-            DocumentUnavailable: It cannot be had now, is no answer of status 200, or too long.
+            InvalidDocument: The URL leads to an address or a port that must not be asked, or to
+                more than `Limits.document_bytes`.
+            DocumentUnavailable: It cannot be had now, or is no answer of status 200.
         """
         found = read(url)
         port = int(found.port or 443)
@@ -109,7 +110,9 @@ class Fetcher:
         async for chunk in response.aiter_raw():
             body += chunk
             if len(body) > self._limits.document_bytes:
-                raise DocumentUnavailable
+                raise InvalidDocument(
+                    f"What the app publishes is longer than {self._limits.document_bytes} bytes."
+                )
         return body
 
 
