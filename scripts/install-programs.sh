@@ -6,9 +6,21 @@ lack() { command -v "$1" >/dev/null || missing="$missing $2"; }
 
 lack chromium "chromium fonts-dejavu-core"
 lack redis-server redis-server
+lack caddy caddy
+lack nginx nginx-light
 [ "$(id -u)" != 0 ] || { lack mount mount && lack mkfs.ext4 e2fsprogs; }
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing="$missing postgresql"
 
-[ -z "$missing" ] && exit 0
 # shellcheck disable=SC2086 # one word a package
-sh "$(dirname "$0")/install-debian.sh" $missing || echo "Skipped: the tests that need$missing; the summary names each."
+[ -z "$missing" ] || sh "$(dirname "$0")/install-debian.sh" $missing ||
+    echo "Skipped: the tests that need$missing; the summary names each."
+
+clients=$(dirname "$0")/../tests/clients
+if [ "$clients/package-lock.json" -nt "$clients/node_modules/.package-lock.json" ]; then
+    echo "Installing the clients that others wrote (about 1 GB) ..."
+    # None of their install scripts is run: all that the tests need lies in the packages themselves.
+    PATH=$(cd "$(dirname "$0")/../.venv/bin" && pwd):$PATH npm ci --prefix "$clients" \
+        --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null &&
+        touch "$clients/node_modules/.package-lock.json" ||
+        echo "Skipped: the tests that need the clients of tests/clients/package.json; the summary names each."
+fi

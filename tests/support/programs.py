@@ -1,4 +1,4 @@
-"""Real programs that some tests start: a browser, Redis, PostgreSQL."""
+"""Real programs that some tests start: a browser, Redis, PostgreSQL, proxies, Node's clients."""
 
 from __future__ import annotations
 
@@ -72,6 +72,48 @@ def postgres() -> Iterator[str]:
             yield f"postgresql://owner@127.0.0.1:{port}/postgres"
         finally:
             _as_postgres(folder, tools / "pg_ctl", "-D", data, "-m", "immediate", "stop")
+
+
+@contextmanager
+def caddy(folder: Path, behind: int) -> Iterator[tuple[str, Path]]:
+    """Starts a TLS proxy before a port; yields its URL and its authority's certificate."""
+    program, port = need("caddy"), free_port()
+    config = folder / "Caddyfile"
+    config.write_text(f"""{{
+        admin off
+        auto_https disable_redirects
+        skip_install_trust
+        storage file_system {folder / "caddy"}
+    }}
+    https://localhost:{port} {{
+        bind 127.0.0.1
+        tls internal
+        reverse_proxy 127.0.0.1:{behind}
+    }}
+    """)
+    command = [program, "run", "--config", str(config), "--adapter", "caddyfile"]
+    with (folder / "caddy.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    root = folder / "caddy/pki/authorities/local/root.crt"
+    try:
+        _wait_for(port)
+        while not root.exists():
+            time.sleep(0.02)
+        yield f"https://localhost:{port}", root
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+CLIENTS = Path(__file__).resolve().parents[1] / "clients"
+
+
+def need_client(name: str) -> str:
+    """Returns the path of a program out of tests/clients/package.json, or skips the test."""
+    path = CLIENTS / "node_modules/.bin" / name
+    if not path.exists():
+        pytest.skip(f"the npm package of {name} is not installed")
+    return str(path)
 
 
 def need(name: str) -> str:

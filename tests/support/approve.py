@@ -1,0 +1,78 @@
+"""A browser that approves by itself, for clients that open one: BROWSER names `browser()`'s script.
+
+As a program it is given the address of the consent page. It returns at once, as a browser does, and
+in the background signs in on that page, approves, and follows the redirect to the client.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import shlex
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+
+SECONDS = 20
+
+
+def browser(folder: Path, password: str, authority: Path | None = None) -> str:
+    """Writes the script that BROWSER is to name; what it does is in `browser.log` beside it."""
+    script, log = folder / "browser.sh", folder / "browser.log"
+    settings = {"OWNER_PASSWORD": password, "OWNER_LOG": str(log)}
+    settings |= {"SSL_CERT_FILE": str(authority)} if authority else {}
+    given = " ".join(f"{name}={shlex.quote(value)}" for name, value in settings.items())
+    program = shlex.join([sys.executable, str(Path(__file__).resolve())])
+    script.write_text(f'#!/bin/sh\n{given} exec {program} "$1"\n')
+    script.chmod(0o755)
+    return str(script)
+
+
+def approve(address: str, password: str, decision: str = "approve") -> str:
+    """Decides on the consent page at an address; returns where it sends the browser.
+
+    Raises:
+        AssertionError: There is no consent page, or it sends the browser nowhere.
+    """
+    parts = urlsplit(address)
+    origin = f"{parts.scheme}://{parts.netloc}"
+    with httpx.Client(trust_env=bool(os.environ.get("SSL_CERT_FILE")), timeout=SECONDS) as client:
+        page = client.get(address)
+        found = re.search(r'name="ticket" value="([^"]+)"', page.text)
+        assert found, f"no consent page, but {page.status_code}: {page.text}"
+        form = {"ticket": html.unescape(found[1]), "password": password, "decision": decision}
+        answer = client.post(f"{origin}/authorize", data=form, headers={"origin": origin})
+    assert answer.status_code == 303, f"not sent on, but {answer.status_code}: {answer.text}"
+    return answer.headers["location"]
+
+
+def follow(location: str) -> str:
+    """Goes to a client's callback, which may not listen yet; returns what it answers."""
+    deadline = time.monotonic() + SECONDS
+    while True:
+        try:
+            with httpx.Client(trust_env=False) as client:
+                return f"{client.get(location).status_code} at {urlsplit(location).path}"
+        except httpx.TransportError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def main() -> None:
+    if os.fork():
+        return
+    os.setsid()
+    log = os.open(os.environ["OWNER_LOG"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for descriptor in (1, 2):
+        os.dup2(log, descriptor)
+    os.close(0)
+    print(follow(approve(sys.argv[1], os.environ["OWNER_PASSWORD"])), flush=True)
+
+
+if __name__ == "__main__":
+    main()
