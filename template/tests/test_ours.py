@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-OURS = ["src/personal_auth", "src/personal_server", "docs", "tests"]
+OURS = ["src/personal_auth", "src/personal_server", "src/personal_verify", "docs", "tests"]
 LEFT_OUT = {".git", ".venv", "node_modules", "__pycache__", ".oauth-state", "data"}
 MARKERS = (b"<" * 7 + b" ", b">" * 7 + b" ")  # a line of = alone underlines a heading
 

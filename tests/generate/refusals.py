@@ -237,7 +237,11 @@ REFUSALS: list[tuple[str, object, str]] = [
         ("package_name", name, PACKAGE)
         for name in ("", "a", "My_Server", "my-server", "_my", "my_", "my__server", "1x", "x" * 41)
     ],
-    *_taken("package_name", "json class fastmcp key_value personal_auth personal_server", "my_"),
+    *_taken(
+        "package_name",
+        "json class fastmcp key_value personal_auth personal_server personal_verify",
+        "my_",
+    ),
     *_taken("package_name", "tests src docs", "my_"),
     *[("github", answer, GITHUB) for answer in ("", "maybe", "2", "[true]")],
 ]

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from tests.generate.project import ROOT, copy, snapshot
+from personal_verify.cli import main
+from tests.generate.project import copy, snapshot
 from tests.support.process import Running
 from tests.verify.house import PASSWORD, House, Report, without_settings
 from tests.verify.proxy import Fault, Proxy
@@ -61,21 +60,9 @@ def verify(rendered: Path) -> Callable[..., Report]:
     return run
 
 
-@pytest.fixture(scope="session")
-def script() -> ModuleType:
-    """verify.py as a module."""
-    spec = importlib.util.spec_from_file_location("verify_script", ROOT / "template/verify.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
 def verify_here(
-    script: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Report]:
     """Runs verify.py in this process, which is faster."""
     for name in [name for name in os.environ if name.startswith("MCP_")]:
@@ -84,7 +71,7 @@ def verify_here(
     def run(*arguments: str, **settings: str) -> Report:
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
-        code = script.main(list(arguments))
+        code = main(list(arguments))
         out, err = capsys.readouterr()
         return Report(code, out, err)
 

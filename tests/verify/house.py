@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.process import Running
-from tests.verify.faults import Broken, Site
+from tests.verify.faults.making import Broken, Site
 from tests.verify.proxy import Proxy
 
 PASSWORD = "a password of some length"
@@ -64,14 +64,17 @@ def without_settings(**settings: str) -> dict[str, str]:
 
 
 def assert_only_fails(broken: Broken, house: House, verify: Callable[..., Report]) -> None:
-    """Breaks the server, and asserts that one check says so: cause and cure, a sentence each."""
+    """Breaks the server, and asserts which checks say so: cause and cure, a sentence each."""
+    before = house.connections
     house.proxy.fault = broken.make(Site(house.url, PASSWORD))
 
     report = verify(house.url, "--json", MCP_PASSWORD=PASSWORD)
 
-    assert report.with_status("fail") == [broken.check], report.out
+    assert set(report.with_status("fail")) == {broken.check, *broken.also}, report.out
     assert report.code == 1
     assert report.json["ok"] is False
     for sentence in (report.checks[broken.check]["detail"], report.checks[broken.check]["cure"]):
         assert sentence.endswith(".")
         assert not re.search(r"[.!?] [A-Z]", sentence), sentence
+    left = house.connections - before
+    assert bool(left) == (broken.check == "grant.revoke"), "what was granted is revoked"

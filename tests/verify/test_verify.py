@@ -10,14 +10,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import httpx2
 import pytest
 
+from personal_verify import cli, project
+from personal_verify.answers import plain
+from personal_verify.checks import CHECKS, GROUPS, every_check
+from personal_verify.unreachable import why_unreachable
 from tests.generate.project import ROOT
 from tests.support.process import Running, free_port
-from tests.verify.faults import event_stream
+from tests.verify.faults.making import event_stream
 from tests.verify.house import PASSWORD, House, Report, without_settings
 from tests.verify.proxy import Answer, Asked, Fault, Hold
 
@@ -29,13 +32,11 @@ HASH = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$" + "A" * 43
 # ---- As the owner --------------------------------------------------------------------------------
 
 
-def test_everything_passes_and_nothing_is_left(
-    house: House, verify: Verify, script: ModuleType
-) -> None:
+def test_everything_passes_and_nothing_is_left(house: House, verify: Verify) -> None:
     report = verify(house.url, "--json", MCP_PASSWORD=PASSWORD)
 
     assert (report.code, report.err) == (0, "")
-    assert report.with_status("pass") == list(script.CHECKS)
+    assert report.with_status("pass") == [check.id for check in every_check() if not check.option]
     assert house.connections == set()
 
 
@@ -88,7 +89,7 @@ def test_a_wrong_password_fails_the_sign_in(house: House, verify_here: Verify) -
 
 
 def test_a_person_at_a_terminal_is_asked_for_the_password(
-    house: House, verify_here: Verify, script: ModuleType, monkeypatch: pytest.MonkeyPatch
+    house: House, verify_here: Verify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
 
@@ -97,7 +98,7 @@ def test_a_person_at_a_terminal_is_asked_for_the_password(
         return PASSWORD
 
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(script, "getpass", ask)
+    monkeypatch.setattr(cli, "getpass", ask)
 
     report = verify_here(house.url, "--only", "owner.sign_in")
 
@@ -109,12 +110,11 @@ def test_a_person_at_a_terminal_is_asked_for_the_password(
 def test_nobody_is_asked_for_a_password_that_is_not_needed(
     house: House,
     verify_here: Verify,
-    script: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
     arguments: list[str],
 ) -> None:
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(script, "getpass", pytest.fail)
+    monkeypatch.setattr(cli, "getpass", pytest.fail)
 
     assert verify_here(house.url, *arguments).code == 0
 
@@ -173,14 +173,14 @@ def test_what_is_granted_during_the_interruption_is_revoked_too(house: House) ->
 # ---- Without the password ------------------------------------------------------------------------
 
 
-def test_without_the_password_it_does_what_a_stranger_can(
-    house: House, verify: Verify, script: ModuleType
-) -> None:
+def test_without_the_password_it_does_what_a_stranger_can(house: House, verify: Verify) -> None:
     report = verify(house.url, "--json")
 
-    inside = ("owner.", "protocol.", "tools.", "grant.")
+    inside = ("owner.", "protocol.", "grant.")
     assert report.code == 0
-    assert report.with_status("skip") == [name for name in script.CHECKS if name.startswith(inside)]
+    assert report.with_status("skip") == [
+        check.id for check in every_check() if check.id.startswith(inside) and not check.option
+    ]
     reasons = {report.checks[name]["detail"] for name in report.with_status("skip")}
     assert reasons == {"needs the owner's password: --password-file, or MCP_PASSWORD"}
 
@@ -199,37 +199,37 @@ def test_a_hash_cannot_sign_in_and_it_says_what_can(house: House, verify_here: V
 
 def test_only_runs_what_it_names_and_shows_nothing_else(house: House, verify_here: Verify) -> None:
     report = verify_here(
-        house.url, "--json", "--only", "tools.call, reach.health", MCP_PASSWORD=PASSWORD
+        house.url, "--json", "--only", "protocol.call, reach.health", MCP_PASSWORD=PASSWORD
     )
 
-    assert list(report.checks) == ["reach.health", "tools.call"]
-    assert report.with_status("pass") == ["reach.health", "tools.call"]
+    assert list(report.checks) == ["reach.health", "protocol.call"]
+    assert report.with_status("pass") == ["reach.health", "protocol.call"]
 
 
 def test_only_shows_what_failed_on_the_way(house: House, verify_here: Verify) -> None:
     report = verify_here(
-        house.url, "--json", "--only", "tools.call", MCP_PASSWORD="not the password"
+        house.url, "--json", "--only", "protocol.call", MCP_PASSWORD="not the password"
     )
 
     assert report.code == 1
     assert report.with_status("fail") == ["owner.sign_in"]
-    assert report.checks["tools.call"]["detail"] == "needs owner.sign_in"
+    assert report.checks["protocol.call"]["detail"] == "needs owner.sign_in"
 
 
-def test_list_names_every_check(verify: Verify, script: ModuleType) -> None:
+def test_list_names_every_check(verify: Verify) -> None:
     report = verify("--list")
 
     assert report.code == 0
     lines = [line.split(maxsplit=1) for line in report.out.splitlines()]
-    assert lines == [[check.id, check.title] for check in script.CHECKS.values()]
+    assert lines == [[check.id, check.title] for check in every_check()]
 
 
-def test_ids_titles_and_areas_are_of_use(script: ModuleType) -> None:
-    for check in script.CHECKS.values():
+def test_ids_titles_and_areas_are_of_use() -> None:
+    for check in every_check():
         assert re.fullmatch(r"[a-z]+\.[a-z_]+", check.id)
-        assert check.area in script.AREAS
+        assert check.group in GROUPS
         assert len(check.title) <= 34, "one line of the table"
-        assert set(check.needs) <= set(script.CHECKS)
+        assert set(check.needs) <= set(CHECKS)
 
 
 def test_the_table_reads_well_on_eighty_columns_without_colour(
@@ -241,7 +241,7 @@ def test_the_table_reads_well_on_eighty_columns_without_colour(
     assert "\x1b" not in report.out
     assert re.search("^✓ pass  A stranger gets no token  ", report.out, re.MULTILINE)
     assert re.search("^– skip  The owner signs in and approves  ", report.out, re.MULTILINE)
-    closing = r"No fault was seen: 17 passed, 0 failed, 12 skipped, in \d+\.\d s\.$"
+    closing = r"No fault was seen: 26 passed, 0 failed, 14 skipped, in \d+\.\d s\.$"
     assert re.search(closing, report.out.strip())
 
 
@@ -265,9 +265,9 @@ def test_a_failure_is_shown_with_cause_and_cure(verify: Verify) -> None:
     assert "Cure:  Start the server with `uv run my-server`, or correct the URL." in report.out
 
 
-def test_what_a_server_says_cannot_steer_the_terminal(script: ModuleType) -> None:
-    assert script.plain("\x1b[31mred\x07\n\u202eover") == "[31mred over"
-    assert len(script.plain("x" * 10_000)) == 400
+def test_what_a_server_says_cannot_steer_the_terminal() -> None:
+    assert plain("\x1b[31mred\x07\n\u202eover") == "[31mred over"
+    assert len(plain("x" * 10_000)) == 400
 
 
 # ---- What cannot be reached, and what cannot be run ----------------------------------------------
@@ -279,7 +279,7 @@ def test_a_server_that_does_not_run_fails_one_check(verify_here: Verify) -> None
     assert report.code == 1
     assert report.with_status("fail") == ["reach.health"]
     assert report.with_status("pass") == []
-    assert report.checks["tools.list"]["detail"] == "needs a server that can be reached"
+    assert report.checks["protocol.tools"]["detail"] == "needs a server that can be reached"
 
 
 def test_https_where_http_is_spoken_is_named(house: House, verify_here: Verify) -> None:
@@ -289,11 +289,11 @@ def test_https_where_http_is_spoken_is_named(house: House, verify_here: Verify) 
     assert "does not speak TLS" in report.checks["reach.health"]["detail"]
 
 
-def test_a_name_that_is_not_known_is_named(script: ModuleType) -> None:
+def test_a_name_that_is_not_known_is_named() -> None:
     error = httpx2.ConnectError("connection failed")
     error.__cause__ = socket.gaierror(-2, "Name or service not known")
 
-    cause, cure = script.why_unreachable(error, "https://mcp.example.com")
+    cause, cure = why_unreachable(error, "https://mcp.example.com")
 
     assert cause == "The name mcp.example.com is not known."
     assert "DNS" in cure
@@ -315,9 +315,9 @@ def test_a_name_that_is_not_known_is_named(script: ModuleType) -> None:
     ],
 )
 def test_a_url_that_is_none_cannot_be_verified(
-    verify_here: Verify, url: str, script: ModuleType, monkeypatch: pytest.MonkeyPatch
+    verify_here: Verify, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(script, "FOLDER", Path("/nowhere"))
+    monkeypatch.setattr(project, "FOLDER", Path("/nowhere"))
 
     report = verify_here(url, "--json")
 
@@ -328,7 +328,7 @@ def test_a_url_that_is_none_cannot_be_verified(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--only", "reach.health,tools.nope"], "tools.nope"),
+        (["--only", "reach.health,protocol.nope"], "protocol.nope"),
         (["--only", ","], "--list"),
         (["--nope"], "--nope"),
         (["--password-file", "no-such-file"], "no-such-file"),
@@ -382,14 +382,13 @@ def test_plain_python_is_told_to_use_uv(verify: Verify) -> None:
     ],
 )  # fmt: skip
 def test_the_url_comes_from_the_settings(
-    script: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     settings: dict[str, str],
     dotenv: str,
     url: str,
 ) -> None:
-    monkeypatch.setattr(script, "FOLDER", tmp_path)
+    monkeypatch.setattr(project, "FOLDER", tmp_path)
     monkeypatch.delenv("MCP_PUBLIC_URL", raising=False)
     monkeypatch.delenv("MCP_PORT", raising=False)
     for name, value in settings.items():
@@ -397,29 +396,30 @@ def test_the_url_comes_from_the_settings(
     (tmp_path / ".env").write_text(dotenv)
     (tmp_path / ".env.example").write_text("#MCP_PORT=8050\nMCP_PUBLIC_URL=http://localhost:8050\n")
 
-    assert script.public_url(None) == url
+    assert project.public_url(None) == url
 
 
 @pytest.mark.parametrize(
     "given",
     ["https://mcp.example.com/", "https://MCP.example.com:443/mcp", " https://mcp.example.com"],
 )
-def test_the_url_is_taken_as_people_write_it(script: ModuleType, given: str) -> None:
-    assert script.public_url(given) == "https://mcp.example.com"
+def test_the_url_is_taken_as_people_write_it(given: str) -> None:
+    assert project.public_url(given) == "https://mcp.example.com"
 
 
 # ---- What it is made of --------------------------------------------------------------------------
 
 
 def test_it_judges_from_outside_and_needs_nothing_new() -> None:
-    tree = ast.parse((ROOT / "template/verify.py").read_text())
+    sources = [ROOT / "template/verify.py", *(ROOT / "template/src/personal_verify").glob("*.py")]
     imported = {
-        alias.name if isinstance(node, ast.Import) else str(node.module)
-        for node in ast.walk(tree)
+        (alias.name if isinstance(node, ast.Import) else str(node.module)).partition(".")[0]
+        for source in sources
+        for node in ast.walk(ast.parse(source.read_text()))
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     }
-    imported = {name.partition(".")[0] for name in imported}
 
-    assert imported - set(sys.stdlib_module_names) == {"httpx2", "rich"}
+    others = {"httpx2", "rich", "personal_verify"}
+    assert imported - set(sys.stdlib_module_names) == others
     assert not imported & {"fcntl", "pwd", "termios", "resource"}

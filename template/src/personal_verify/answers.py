@@ -1,0 +1,118 @@
+"""Reading what a server answers."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx2
+
+
+def json_in(response: httpx2.Response) -> Any:
+    """Returns the JSON of an answer, None when there is none."""
+    try:
+        return response.json()
+    except (ValueError, RecursionError):
+        return None
+
+
+def is_html(response: httpx2.Response) -> bool:
+    kind = response.headers.get("content-type", "").lower()
+    return "html" in kind or response.text.lstrip()[:1] == "<"
+
+
+def shape(response: httpx2.Response) -> str:
+    """Describes an answer in a few words."""
+    told = f"status {response.status_code}"
+    if 300 <= response.status_code < 400:
+        return f"{told}, a redirect to {response.headers.get('location', 'nowhere')}"
+    if is_html(response):
+        title = re.search(r"<title[^>]*>([^<]*)", response.text, re.IGNORECASE)
+        return f"{told}, an HTML page{f' titled {title[1].strip()!r}' if title else ''}"
+    value = json_in(response)
+    if isinstance(value, dict) and isinstance(value.get("error"), str):
+        return f"{told}, {value['error']}"
+    return told
+
+
+def plain(text: str) -> str:
+    """Returns a text as one line that a terminal can show: answers may hold anything."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= 400 else line[:399] + "…"
+
+
+def is_refusal(response: httpx2.Response, code: str) -> bool:
+    """Tells whether an answer is an OAuth error (RFC 6749 §5.2)."""
+    answer = json_in(response)
+    told = answer.get("error") if isinstance(answer, dict) else None
+    return response.status_code == 400 and told == code
+
+
+def message_in(response: httpx2.Response, message_id: str) -> dict[str, Any] | None:
+    """Returns the JSON-RPC answer to a message, from a JSON body or an event stream."""
+    if response.headers.get("content-type", "").startswith("text/event-stream"):
+        events = re.split(r"\r?\n\r?\n", response.text)
+        values = [parsed(event_data(event)) for event in events]
+    else:
+        values = [json_in(response)]
+    answers = [v for v in values if isinstance(v, dict) and ("result" in v or "error" in v)]
+    return next((a for a in answers if a.get("id") in {message_id, None}), None)
+
+
+def event_data(event: str) -> str:
+    lines = (line.partition(":") for line in event.splitlines())
+    return "\n".join(value.removeprefix(" ") for name, _, value in lines if name == "data")
+
+
+def parsed(text: str) -> Any:
+    try:
+        return json.loads(text) if text else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def sent_back(response: httpx2.Response) -> dict[str, str]:
+    """Returns the parameters that a redirect carries, none for any other answer."""
+    if not 300 <= response.status_code < 400:
+        return {}
+    where = urlsplit(response.headers.get("location", ""))
+    return {name: values[0] for name, values in parse_qs(f"{where.query}&{where.fragment}").items()}
+
+
+def null_members(value: Any, path: str = "") -> list[str]:
+    """Returns where a document has null members, which clients' schemas refuse."""
+    if not isinstance(value, dict):
+        return [path] if value is None else []
+    return [name for key, member in value.items() for name in null_members(member, key)]
+
+
+class Page(HTMLParser):
+    """The forms of an HTML page."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        super().__init__()
+        self.forms: list[dict[str, str]] = []  # the attributes of each
+        self.hidden: dict[str, str] = {}
+        self.passwords: list[str] = []
+        self.decisions: list[str] = []
+        self.feed(response.text if is_html(response) else "")
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        has = {name: value or "" for name, value in attrs}
+        name, value, kind = has.get("name", ""), has.get("value", ""), has.get("type", "").lower()
+        if tag == "form":
+            self.forms.append(has)
+        elif tag == "input" and kind == "hidden":
+            self.hidden[name] = value
+        elif tag == "input" and kind == "password":
+            self.passwords.append(name)
+        elif tag in {"button", "input"} and kind in {"submit", ""} and name == "decision":
+            self.decisions.append(value)
+
+    @property
+    def asks(self) -> bool:
+        """True for a page on which somebody can approve."""
+        return bool(self.forms) and "approve" in self.decisions

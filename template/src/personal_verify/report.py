@@ -1,0 +1,74 @@
+"""What is printed."""
+
+from __future__ import annotations
+
+import json
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from personal_verify.checks import GROUPS, Result
+
+STYLES = {"pass": "green", "fail": "bold red", "skip": "yellow"}
+
+
+def as_json(url: str, results: list[Result]) -> str:
+    checks = [
+        {"id": r.check.id, "status": r.status, "detail": r.detail, "cure": r.cure} for r in results
+    ]
+    return json.dumps({"url": url, "ok": passed(results), "checks": checks}, indent=2)
+
+
+def passed(results: list[Result]) -> bool:
+    return all(result.status != "fail" for result in results)
+
+
+def print_report(console: Console, url: str, results: list[Result], seconds: float) -> None:
+    marks = marks_for(console.encoding)
+    console.print(Text(f"{url}/mcp", style="bold"))
+    for group, title in GROUPS.items():
+        inside = [result for result in results if result.check.group == group]
+        if inside:
+            console.print()
+            console.print(Text(title, style="bold"))
+            console.print(table_of(inside, marks))
+    for result in results:
+        if result.status == "fail":
+            console.print()
+            console.print(Text(f"{marks['fail']} {result.check.id}", style=STYLES["fail"]))
+            console.print(Text(f"Cause: {result.detail}"))
+            console.print(Text(f"Cure:  {result.cure}"))
+    console.print()
+    console.print(Text(closing_line(results, seconds), style="bold"))
+
+
+def table_of(results: list[Result], marks: dict[str, str]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(width=34)
+    table.add_column(overflow="fold")
+    for result in results:
+        mark = Text(f"{marks[result.status]} {result.status}", style=STYLES[result.status])
+        detail = f"{result.check.id}, below" if result.status == "fail" else result.detail
+        table.add_row(mark, Text(result.check.title), Text(detail, style="dim"))
+    return table
+
+
+def closing_line(results: list[Result], seconds: float) -> str:
+    count = {status: sum(r.status == status for r in results) for status in STYLES}
+    told = f"{count['pass']} passed, {count['fail']} failed, {count['skip']} skipped"
+    if count["fail"]:
+        return f"Something is broken: {told}, in {seconds:.1f} s."
+    if count["skip"]:
+        return f"No fault was seen: {told}, in {seconds:.1f} s."
+    return f"It works, and strangers stay out: {told}, in {seconds:.1f} s."
+
+
+def marks_for(encoding: str) -> dict[str, str]:
+    marks = {"pass": "✓", "fail": "✗", "skip": "–"}
+    try:
+        "".join(marks.values()).encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return {"pass": "+", "fail": "x", "skip": "-"}
+    return marks

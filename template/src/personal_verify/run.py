@@ -1,0 +1,108 @@
+"""Running the checks in their order, and leaving nothing behind."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+
+from personal_verify import (  # noqa: F401 - each registers its checks
+    edge,
+    grant,
+    metadata,
+    owner,
+    protocol,
+    reach,
+    state,
+    stranger,
+    tools,
+)
+from personal_verify.answers import plain
+from personal_verify.checks import (
+    CHECKS,
+    ELSEWHERE,
+    LOG,
+    Check,
+    Failed,
+    Result,
+    Skipped,
+    Unreachable,
+    every_check,
+)
+from personal_verify.known import NAME
+from personal_verify.project import command
+from personal_verify.visit import Visit, uninterrupted
+
+RECOGNISES = "reach.health"  # always runs: it tells whether the server is of this template
+
+
+def run(visit: Visit, only: Iterable[str], say: Callable[[str], None]) -> list[Result]:
+    """Runs the checks asked for, with what they need; returns those, and what failed besides."""
+    asked = set(only)
+    results: dict[str, Result] = {}
+    try:
+        for item in in_order({RECOGNISES, *asked}):
+            say(item.title)
+            results[item.id] = outcome(item, visit, results)
+    finally:
+        with uninterrupted():
+            if not leave_nothing_behind(visit):
+                print(
+                    f"A connection called {NAME} may be left: see `uv run {command()} connections`,"
+                    " and end it with `connections revoke ID`.",
+                    file=sys.stderr,
+                )
+    shown = (results[item.id] for item in every_check() if item.id in results)
+    return [r for r in shown if r.check.id in asked or r.status == "fail"]
+
+
+def outcome(item: Check, visit: Visit, before: dict[str, Result]) -> Result:
+    if not visit.reached:
+        return Result(item, "skip", "needs a server that can be reached")
+    for need in (before[name] for name in item.needs):
+        if need.status == "fail":
+            return Result(item, "skip", f"needs {need.check.id}")
+        if need.status == "skip":
+            return Result(item, "skip", need.detail)
+    if item.ours and not visit.ours:
+        return Result(item, "skip", "only servers of this template promise it")
+    try:
+        return Result(item, "pass", plain(item.run(visit)))
+    except Skipped as reason:
+        return Result(item, "skip", plain(str(reason)))
+    except Failed as failure:
+        visit.reached = not isinstance(failure, Unreachable)
+        cure = failure.cure if visit.ours else ELSEWHERE.get(failure.cure, failure.cure)
+        return Result(item, "fail", failure.cause, cure)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        cause = plain(f"The answer has another form than clients expect ({error!r}).")
+        return Result(item, "fail", cause, LOG)
+
+
+def in_order(ids: Iterable[str]) -> list[Check]:
+    """Returns checks and what they need, each after what it needs."""
+    found: dict[str, Check] = {}
+
+    def add(item: Check) -> None:
+        for need in item.needs:
+            add(CHECKS[need])
+        found.setdefault(item.id, item)
+
+    wanted = set(ids)
+    for item in every_check():
+        if item.id in wanted:
+            add(item)
+    return list(found.values())
+
+
+def leave_nothing_behind(visit: Visit) -> bool:
+    """Revokes everything that was granted; False when something may be left."""
+    gone = True
+    for tokens in visit.granted:
+        try:
+            visit.end_session(tokens.access)
+            token = tokens.refresh or tokens.access
+            visit.form(visit.endpoint("revocation"), token=token, client_id=tokens.app.id)
+            gone = not visit.opens(tokens.access) and gone
+        except Failed:
+            gone = False
+    return gone

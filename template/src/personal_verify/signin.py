@@ -1,0 +1,83 @@
+"""Registering a client and asking for approval, as a client and a browser do."""
+
+from __future__ import annotations
+
+from urllib.parse import urljoin
+
+import httpx2
+
+from personal_verify.answers import Page, json_in, sent_back, shape
+from personal_verify.apps import App
+from personal_verify.checks import LETS_IN, RENEW, Failed, Skipped, expect
+from personal_verify.known import BROWSER, CALLBACKS, CLAUDE
+from personal_verify.project import setting
+from personal_verify.visit import Visit
+
+
+def registered(visit: Visit, callback: str) -> App:
+    """Returns a new client, with a made-up id when the server refuses its redirect URI."""
+    answer = json_in(visit.register(callback))
+    client_id = answer.get("client_id") if isinstance(answer, dict) else None
+    return App(client_id if isinstance(client_id, str) else "refused", callback)
+
+
+def ask(
+    visit: Visit, question: dict[str, str], browser: httpx2.Client | None = None
+) -> httpx2.Response:
+    """Sends a browser to the authorization endpoint."""
+    browser = browser or visit.new_client(BROWSER)
+    return visit.send("GET", visit.endpoint("authorization"), browser, params=question)
+
+
+def allowed_app(visit: Visit) -> tuple[App, httpx2.Response]:
+    """Returns a client that the owner may approve, and the page that asks for it.
+
+    Raises:
+        Failed: None of the known clients may return to itself.
+    """
+    domains = [domain.strip() for domain in setting("MCP_ALLOWED_REDIRECT_DOMAINS").split(",")]
+    own = [f"https://{domain}/callback" for domain in domains if "." in domain]
+    for callback in (*CALLBACKS, *own):
+        app = registered(visit, callback)
+        response = ask(visit, app.question())
+        if Page(response).forms:
+            return app, response
+    raise Failed(
+        f"/authorize shows no page to any known client; its last answer was {shape(response)}.",
+        "Name your clients' domains in MCP_ALLOWED_REDIRECT_DOMAINS, for example"
+        " claude.ai,claude.com,localhost, then restart.",
+    )
+
+
+def app_to_approve(visit: Visit) -> App:
+    """Returns the client that this visit asks for.
+
+    Raises:
+        Skipped: None of the known clients may return to itself.
+    """
+    if visit.app is None:
+        try:
+            visit.app, _ = allowed_app(visit)
+        except Failed as failure:
+            raise Skipped(failure.cause) from failure
+    return visit.app
+
+
+def is_our_page(visit: Visit) -> bool:
+    """Tells whether the authorization endpoint shows the consent page of this template."""
+    page = Page(ask(visit, registered(visit, CLAUDE).question()))
+    return page.asks and page.passwords == ["password"]
+
+
+def submit(visit: Visit, browser: httpx2.Client, page: Page, **fields: str) -> httpx2.Response:
+    """Sends the form of a page, as a browser does; never to another server."""
+    where = urljoin(f"{visit.url}/authorize", page.forms[0].get("action") or "/authorize")
+    inside = where.startswith(f"{visit.url}/")
+    expect(inside, f"The form leads to {where}, away from the server.", RENEW)
+    headers = {"Origin": visit.url, "Sec-Fetch-Site": "same-origin"}
+    return visit.send("POST", where, browser, data={**page.hidden, **fields}, headers=headers)
+
+
+def refuse_code(response: httpx2.Response, what: str) -> None:
+    given = "code" in sent_back(response)
+    expect(not given, f"{what} is answered with a code, without the owner.", LETS_IN)

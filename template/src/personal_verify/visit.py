@@ -1,0 +1,219 @@
+"""One visit to one server: the requests, and what earlier checks have found."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import httpx2
+
+from personal_verify.answers import json_in, message_in, shape
+from personal_verify.apps import App, Tokens
+from personal_verify.checks import LOG, Failed, Unreachable
+from personal_verify.known import CLIENT, HANDSHAKE, NAME
+from personal_verify.project import is_loopback
+from personal_verify.unreachable import TIMEOUT_SECONDS, why_unreachable
+
+AT_ONCE = 8  # requests at the same time
+FALLBACK = {  # where clients look when the metadata cannot be had
+    "authorization": "/authorize",
+    "token": "/token",
+    "registration": "/register",
+    "revocation": "/revoke",
+}
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How the owner proves to be the owner: by the password, or in a browser of theirs.
+
+    With neither, `why_not` says what to give.
+    """
+
+    password: str | None = None
+    by_browser: bool = False
+    why_not: str = ""
+
+
+class Visit:
+    """A verification of one server."""
+
+    def __init__(self, url: str, proof: Proof) -> None:
+        self.url = url
+        self.proof = proof
+        self.reached = True
+        self.ours = True  # False once it turns out that the server is not of this template
+        self.server: dict[str, Any] = {}  # its metadata
+        self.resource: dict[str, Any] = {}  # the MCP endpoint's metadata
+        self.app: App | None = None  # what the owner approves
+        self.browser: httpx2.Client | None = None  # where the owner is signed in
+        self.code = ""
+        self.granted: list[Tokens] = []  # everything to revoke, the newest last
+        self.session = ""  # of a server that keeps sessions
+        self.instructions = ""
+        self.tools: list[dict[str, Any]] = []
+        self._closing = ExitStack()
+        # Set apart from trust_env, which also decides about proxies: SSL_CERT_FILE always counts.
+        self._tls = httpx2.create_ssl_context() if url.startswith("https:") else False
+        self._client = self.new_client(CLIENT)
+
+    def new_client(self, agent: str) -> httpx2.Client:
+        """Returns somebody who comes with an empty cookie jar."""
+        client = httpx2.Client(
+            base_url=self.url,
+            headers={"User-Agent": agent},
+            timeout=TIMEOUT_SECONDS,
+            verify=self._tls,
+            trust_env=not is_loopback(self.url),  # no proxy leads to this computer
+        )
+        return self._closing.enter_context(client)
+
+    def close(self) -> None:
+        self._closing.close()
+
+    def send(
+        self, method: str, path: str, client: httpx2.Client | None = None, **options: Any
+    ) -> httpx2.Response:
+        """Returns the answer to one request, redirects not followed.
+
+        Raises:
+            Unreachable: There is no connection.
+            Failed: The connection broke, or there was no answer in time.
+        """
+        with self._explained(f"{method} {path}"):
+            return (client or self._client).request(method, path, **options)
+
+    def begin(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        """Returns the beginning of an answer, which may have no end; raises as `send` does."""
+        with (
+            self._explained(f"{method} {path}"),
+            self._client.stream(method, path, **options) as response,
+        ):
+            return response
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            raise Unreachable(*why_unreachable(error, self.url)) from error
+        except httpx2.HTTPError as error:
+            cause = f"{what} got no proper answer ({type(error).__name__})."
+            raise Failed(cause, "Look at the log of the server and of the tunnel.") from error
+
+    def each(
+        self, items: Iterable[Item], ask: Callable[[Item], httpx2.Response]
+    ) -> list[tuple[Item, httpx2.Response]]:
+        """Returns the answers about several things, asked at the same time; raises as `ask` does.
+
+        A far server takes a tenth of a second for each answer, and there are many.
+        """
+        things = list(items)
+        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+            return list(zip(things, pool.map(ask, things), strict=True))
+
+    def endpoint(self, name: str) -> str:
+        """Returns an endpoint's address: on servers not of this template as the metadata has it."""
+        given = None if self.ours else self.server.get(f"{name}_endpoint")
+        return given if isinstance(given, str) else self.url + FALLBACK[name]
+
+    def get(self, path: str) -> httpx2.Response:
+        return self.send("GET", path)
+
+    def form(self, path: str, **values: str) -> httpx2.Response:
+        return self.send("POST", path, data=values)
+
+    def register(self, callback: str) -> httpx2.Response:
+        """Registers a client (RFC 7591)."""
+        metadata = {"client_name": NAME, "redirect_uris": [callback]}
+        return self.send("POST", self.endpoint("registration"), json=metadata)
+
+    def granting(self, app: App, **form: str) -> httpx2.Response:
+        """Asks the token endpoint; what it grants is remembered before Ctrl+C is heard."""
+        with uninterrupted():
+            response = self.form(self.endpoint("token"), client_id=app.id, **form)
+            given = json_in(response) if response.status_code == 200 else None
+            if isinstance(given, dict) and isinstance(given.get("access_token"), str):
+                refresh = given.get("refresh_token")
+                tokens = Tokens(app, given["access_token"], str(refresh or ""), time.monotonic())
+                self.granted.append(tokens)
+        return response
+
+    def redeem(self, app: App, code: str, verifier: str = "") -> httpx2.Response:
+        return self.granting(
+            app,
+            grant_type="authorization_code",
+            code=code,
+            redirect_uri=app.callback,
+            code_verifier=verifier or app.verifier,
+        )
+
+    def refresh(self, tokens: Tokens) -> httpx2.Response:
+        return self.granting(tokens.app, grant_type="refresh_token", refresh_token=tokens.refresh)
+
+    def post_mcp(self, token: str, message: dict[str, Any], **headers: str) -> httpx2.Response:
+        """Sends one JSON-RPC message to the MCP endpoint."""
+        headers = {
+            "Accept": "application/json, text/event-stream",
+            "Authorization": f"Bearer {token}",
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
+        if self.session and "mcp-method" not in headers:
+            headers["mcp-session-id"] = self.session
+        return self.send("POST", "/mcp", json={"jsonrpc": "2.0", **message}, headers=headers)
+
+    def call(self, method: str, params: dict[str, Any], **headers: str) -> dict[str, Any]:
+        """Returns the result of an MCP method.
+
+        Raises:
+            Failed: There is an error, or no answer that a client understands.
+        """
+        message_id = secrets.token_hex(4)
+        message = {"id": message_id, "method": method, "params": params}
+        headers.setdefault("mcp_protocol_version", HANDSHAKE)
+        response = self.post_mcp(self.granted[-1].access, message, **headers)
+        answer = message_in(response, message_id)
+        self.session = response.headers.get("mcp-session-id", self.session)
+        if answer is not None and isinstance(answer.get("result"), dict):
+            result: dict[str, Any] = answer["result"]
+            return result
+        error = (answer or {}).get("error")
+        told = error.get("message") if isinstance(error, dict) else shape(response)
+        raise Failed(f"{method} is answered with {str(told).rstrip('.')}.", LOG)
+
+    def end_session(self, access: str) -> None:
+        """Ends the session of a server that keeps sessions."""
+        headers = {"Authorization": f"Bearer {access}", "mcp-session-id": self.session}
+        if self.session:
+            with suppress(Failed):
+                self.begin("DELETE", "/mcp", headers=headers)
+            self.session = ""
+
+    def opens(self, access: str) -> bool:
+        """Tells whether an access token is let in."""
+        ping = {"id": 1, "method": "ping", "params": {}}
+        return self.post_mcp(access, ping, mcp_protocol_version=HANDSHAKE).status_code != 401
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Lets Ctrl+C wait until the block is done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt

@@ -1,0 +1,127 @@
+"""Ways in which clients are told something wrong."""
+
+from __future__ import annotations
+
+import re
+
+from tests.verify.faults.making import (
+    OPENID,
+    RESOURCE_METADATA,
+    SERVER_METADATA,
+    Answering,
+    Changing,
+    Site,
+    at,
+    breaks,
+    exactly,
+    replacing,
+    with_members,
+)
+from tests.verify.proxy import Answer, Fault, json_answer
+
+
+@breaks("metadata.server", "the metadata has no registration endpoint")
+def _(site: Site) -> Fault:
+    return Changing(at(SERVER_METADATA, OPENID), with_members(registration_endpoint=...))
+
+
+@breaks("metadata.public_clients", "public clients are not welcome")
+def _(site: Site) -> Fault:
+    methods = ["client_secret_post", "client_secret_basic"]
+    members = with_members(token_endpoint_auth_methods_supported=methods)
+    return Changing(at(SERVER_METADATA, OPENID), members)
+
+
+@breaks("metadata.server", "the metadata has a null member")
+def _(site: Site) -> Fault:
+    return Changing(at(SERVER_METADATA, OPENID), with_members(service_documentation=None))
+
+
+@breaks("metadata.resource", "the resource has two authorization servers")
+def _(site: Site) -> Fault:
+    servers = [site.url, "https://other.example"]
+    return Changing(at(RESOURCE_METADATA), with_members(authorization_servers=servers))
+
+
+@breaks("metadata.scopes", "the resource offers offline_access")
+def _(site: Site) -> Fault:
+    scopes = ["tools", "offline_access"]
+    return Changing(at(RESOURCE_METADATA), with_members(scopes_supported=scopes))
+
+
+@breaks("metadata.places", "the alias below /mcp says something else")
+def _(site: Site) -> Fault:
+    return Changing(at(f"{SERVER_METADATA}/mcp"), with_members(issuer=f"{site.url}/mcp"))
+
+
+@breaks("metadata.places", "the OpenID alias is missing")
+def _(site: Site) -> Fault:
+    return Answering(at(OPENID), lambda asked: json_answer(404, {"error": "not_found"}))
+
+
+@breaks("metadata.places", "the root document of the resource is missing")
+def _(site: Site) -> Fault:
+    missing = json_answer(404, {"error": "not_found"})
+    return Answering(exactly("GET", RESOURCE_METADATA), lambda asked: missing)
+
+
+@breaks("metadata.slash", "the issuer ends with a slash")
+def _(site: Site) -> Fault:
+    return Changing(at(SERVER_METADATA, OPENID), with_members(issuer=f"{site.url}/"))
+
+
+@breaks("metadata.issuer", "the public URL is another one")
+def _(site: Site) -> Fault:
+    def change(answer: Answer) -> None:
+        replacing(re.escape(site.url), "https://mcp.example.com")(answer)
+        for name, value in answer.headers.items():
+            answer.headers[name] = value.replace(site.url, "https://mcp.example.com")
+
+    return Changing(at("/.well-known/", "/mcp"), change)
+
+
+@breaks("metadata.issuer", "an endpoint is on another host")
+def _(site: Site) -> Fault:
+    members = with_members(token_endpoint="https://login.example.com/token")
+    return Changing(at(SERVER_METADATA, OPENID), members)
+
+
+@breaks("metadata.slash", "the resource ends with a slash")
+def _(site: Site) -> Fault:
+    return Changing(at(RESOURCE_METADATA), with_members(resource=f"{site.url}/mcp/"))
+
+
+@breaks("metadata.pkce", "PKCE is not announced")
+def _(site: Site) -> Fault:
+    members = with_members(code_challenge_methods_supported=...)
+    return Changing(at(SERVER_METADATA, OPENID), members)
+
+
+@breaks("metadata.iss", "iss is not announced")
+def _(site: Site) -> Fault:
+    members = with_members(authorization_response_iss_parameter_supported=...)
+    return Changing(at(SERVER_METADATA, OPENID), members)
+
+
+@breaks("metadata.challenge", "the challenge names the address behind the proxy")
+def _(site: Site) -> Fault:
+    def change(answer: Answer) -> None:
+        challenge = answer.headers.get("www-authenticate", "")
+        answer.headers["www-authenticate"] = challenge.replace(site.url, "http://127.0.0.1:8050")
+
+    return Changing(at("/mcp"), change)
+
+
+@breaks("metadata.documents", "it is not said whether a client may name a document")
+def _(site: Site) -> Fault:
+    members = with_members(client_id_metadata_document_supported="yes")
+    return Changing(at(SERVER_METADATA, OPENID), members)
+
+
+@breaks("metadata.challenge", "the challenge names a relative address")
+def _(site: Site) -> Fault:
+    def change(answer: Answer) -> None:
+        challenge = answer.headers.get("www-authenticate", "")
+        answer.headers["www-authenticate"] = challenge.replace(site.url, "")
+
+    return Changing(at("/mcp"), change)
