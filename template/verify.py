@@ -12,14 +12,13 @@ Exit code: 0 nothing failed, 1 something failed, 2 it could not run, 130 it was 
 The checks are in src/personal_verify; to find one, search there for its id.
 """
 
-import signal
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
 try:
-    from personal_verify.cli import main
+    from personal_verify.cli import program
 except ModuleNotFoundError:
     print(
         "verify.py needs the packages of its project: start it with `uv run verify.py`.",
@@ -28,7 +27,4 @@ except ModuleNotFoundError:
     sys.exit(2)
 
 if __name__ == "__main__":
-    for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):  # whatever ends it, the way out is Ctrl+C's
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda *_: signal.raise_signal(signal.SIGINT))
-    sys.exit(main())
+    program()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from contextlib import suppress
@@ -37,6 +38,14 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", metavar="ID,...", help="run these checks and what they need")
     parser.add_argument("--list", action="store_true", help="print every id and what it checks")
     return parser.parse_args(argv)
+
+
+def program() -> NoReturn:
+    """Runs as a program of its own: whatever ends it, the way out is Ctrl+C's."""
+    for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: signal.raise_signal(signal.SIGINT))
+    sys.exit(main())
 
 
 def main(argv: list[str] | None = None) -> int:
