@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from personal_verify.answers import plain
-
 if TYPE_CHECKING:
     from personal_verify.visit import Visit
 
@@ -35,7 +33,7 @@ class Failed(Exception):
 
     def __init__(self, cause: str, cure: str) -> None:
         super().__init__(cause)
-        self.cause, self.cure = plain(cause), plain(cure)
+        self.cause, self.cure = cause, cure
 
 
 class Unreachable(Failed):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from personal_verify import (  # noqa: F401 - each registers its checks
     edge,
@@ -56,6 +57,13 @@ def run(visit: Visit, only: Iterable[str], say: Callable[[str], None]) -> list[R
 
 
 def outcome(item: Check, visit: Visit, before: dict[str, Result]) -> Result:
+    """Returns what a check comes to, in words that a terminal can show and without secrets."""
+    result = judged(item, visit, before)
+    detail, cure = (plain(visit.hiding(text)) for text in (result.detail, result.cure))
+    return replace(result, detail=detail, cure=cure)
+
+
+def judged(item: Check, visit: Visit, before: dict[str, Result]) -> Result:
     if not visit.reached:
         return Result(item, "skip", "needs a server that can be reached")
     for need in (before[name] for name in item.needs):
@@ -66,15 +74,15 @@ def outcome(item: Check, visit: Visit, before: dict[str, Result]) -> Result:
     if item.ours and not visit.ours:
         return Result(item, "skip", "only servers of this template promise it")
     try:
-        return Result(item, "pass", plain(item.run(visit)))
+        return Result(item, "pass", item.run(visit))
     except Skipped as reason:
-        return Result(item, "skip", plain(str(reason)))
+        return Result(item, "skip", str(reason))
     except Failed as failure:
         visit.reached = not isinstance(failure, Unreachable)
         cure = failure.cure if visit.ours else ELSEWHERE.get(failure.cure, failure.cure)
         return Result(item, "fail", failure.cause, cure)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        cause = plain(f"The answer has another form than clients expect ({error!r}).")
+        cause = f"The answer has another form than clients expect ({error!r})."
         return Result(item, "fail", cause, LOG)
 
 

@@ -65,6 +65,13 @@ class Visit:
         self._tls = httpx2.create_ssl_context() if url.startswith("https:") else False
         self._client = self.new_client(CLIENT)
 
+    def hiding(self, text: str) -> str:
+        """Returns a text without the secrets of this visit, which a server may have repeated."""
+        tokens = (token for granted in self.granted for token in (granted.access, granted.refresh))
+        for secret in filter(None, (self.proof.password, self.code, *tokens)):
+            text = text.replace(secret, "[secret]")
+        return text
+
     def new_client(self, agent: str) -> httpx2.Client:
         """Returns somebody who comes with an empty cookie jar."""
         client = httpx2.Client(
