@@ -15,7 +15,7 @@ CHATGPT_ONE_CALLBACK = "https://chatgpt.com/oauth/c4llb4ckid/client.json"
 CODEX = "https://chatgpt.com/oauth/codex/client.json"
 CURSOR = "https://cursor.com/oauth/mcp-client.json"
 VSCODE = "https://vscode.dev/oauth/client-metadata.json"
-PYTHON = "https://python.example/oauth/client.json"  # of a program with one of the Python clients
+PYTHON = "https://python.example/client.json"  # of a program with one of the Python clients
 
 BY_CODE: dict[str, Any] = {
     "grant_types": ["authorization_code", "refresh_token"],
@@ -90,5 +90,7 @@ HOSTS = sorted({urlsplit(url).netloc for url in DOCUMENTS})
 
 
 def publish_all(publisher: Publisher) -> None:
+    """Publishes every document at its path; one program stands for all the hosts."""
+    assert len({urlsplit(url).path for url in DOCUMENTS}) == len(DOCUMENTS)
     for url, document in DOCUMENTS.items():
         publisher.answer(urlsplit(url).path, json.dumps({"client_id": url, **document}).encode())

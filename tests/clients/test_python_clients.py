@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from mcp.shared.auth import OAuthToken
 
 from tests.clients.house import House
 from tests.clients.published import PYTHON
@@ -35,9 +37,15 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(params=KINDS)
-def program(request: pytest.FixtureRequest, place: House, person: Person, mode: str) -> Program:
-    program: Program = request.param(place, person, mode)
-    return program
+def kind(request: pytest.FixtureRequest) -> type[Program]:
+    """Which of the clients."""
+    found: type[Program] = request.param
+    return found
+
+
+@pytest.fixture
+def program(kind: type[Program], place: House, person: Person, mode: str) -> Program:
+    return kind(place, person, mode)
 
 
 @pytest.fixture
@@ -79,3 +87,101 @@ def test_it_signs_in_and_uses_tools_in_the_newest_revision_and_the_era_before(
 
     assert revision == REVISIONS[mode]
     assert len(person.opened) == 1
+
+
+def test_an_expired_access_token_is_renewed_without_the_owner(
+    program: Program, person: Person, later: Callable[[float], None]
+) -> None:
+    async def story() -> tuple[OAuthToken, OAuthToken]:
+        async with program.connected() as client:
+            await use(program, client)
+            before, _ = await program.kept()
+            later(MONTH)
+            await use(program, client)
+        return before, (await program.kept())[0]
+
+    before, after = asyncio.run(story())
+
+    assert before.access_token != after.access_token
+    assert before.refresh_token != after.refresh_token
+    assert len(person.opened) == 1
+
+
+def test_two_that_share_their_tokens_and_renew_them_at_once_both_go_on(
+    kind: type[Program], place: House, person: Person, later: Callable[[float], None]
+) -> None:
+    first = kind(place, person)
+
+    async def story() -> int:
+        async with first.connected() as one, first.again().connected() as other:
+            await use(first, one)
+            await use(first, other)
+            later(MONTH)
+            await asyncio.gather(use(first, one), use(first, other))
+            return len(person.opened)
+
+    assert asyncio.run(story()) == 1
+
+
+def test_a_program_goes_on_across_a_restart_of_the_server_and_of_itself(
+    place: House, person: Person
+) -> None:
+    programs = [kind(place, person, mode) for kind in KINDS for mode in REVISIONS]
+
+    async def story() -> None:
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(each.connected()) for each in programs]
+            place.restart()
+            for program, client in zip(programs, clients, strict=True):
+                await use(program, client)
+        for program in programs:
+            await run(program.again())
+
+    asyncio.run(story())
+
+    assert len(person.opened) == len(programs)
+
+
+def test_after_a_loss_of_the_state_fastmcp_registers_anew_and_the_sdk_is_told_what_to_do(
+    place: House, person: Person
+) -> None:
+    fast, sdk = (kind(place, person) for kind in KINDS)
+
+    async def connect(*programs: Program) -> list[str]:
+        for program in programs:
+            await run(program)
+        return [(await program.kept())[1].client_id for program in programs]
+
+    lost = asyncio.run(connect(fast, sdk))
+    place.lose_state()
+    found = asyncio.run(connect(fast))
+    with pytest.RaisesGroup(pytest.RaisesExc(AssertionError), flatten_subgroups=True) as refused:
+        asyncio.run(connect(sdk))
+    anew = asyncio.run(connect(WithSdk(place, person)))
+
+    assert lost[0] != found[0]
+    assert lost[1] != anew[0]
+    [told] = refused.value.exceptions
+    assert "This server does not know the app" in str(told)
+    assert "Remove this server there and add it again." in str(told)
+
+
+def test_one_with_a_metadata_document_never_registers_and_only_signs_in_again_after_a_loss(
+    place: House, person: Person
+) -> None:
+    programs = [kind(place, person, document=PYTHON) for kind in KINDS]
+
+    async def story() -> list[str | None]:
+        for program in programs:
+            await run(program)
+        place.lose_state()
+        for program in programs:
+            await run(program)
+        return [(await program.kept())[1].client_id for program in programs]
+
+    registrations = place.log.count("client_registered")
+    ids = asyncio.run(story())
+
+    assert ids == [PYTHON, PYTHON]
+    assert len(person.opened) == 2 * len(programs)
+    assert place.log.count("client_registered") == registrations > 0

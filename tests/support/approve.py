@@ -49,11 +49,17 @@ def approve(
     with httpx.Client(trust_env=False, verify=trusted, timeout=SECONDS) as client:
         page = client.get(address)
         found = re.search(r'name="ticket" value="([^"]+)"', page.text)
-        assert found, f"no consent page, but {page.status_code}: {page.text}"
+        assert found, f"no consent page, but {page.status_code}: {words(page.text)}"
         form = {"ticket": html.unescape(found[1]), "password": password, "decision": decision}
         answer = client.post(f"{origin}/authorize", data=form, headers={"origin": origin})
-    assert answer.status_code == 303, f"not sent on, but {answer.status_code}: {answer.text}"
+    assert answer.status_code == 303, f"not sent on, but {answer.status_code}: {words(answer.text)}"
     return answer.headers["location"]
+
+
+def words(page: str) -> str:
+    """Returns what a person reads on a page."""
+    text = re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL)
+    return " ".join(html.unescape(text).split())
 
 
 def follow(location: str) -> str:
