@@ -16,7 +16,7 @@ import httpx
 from joserfc import jwk, jwt
 
 from tests.clients import published
-from tests.clients.scripted import Client, Json, OAuthRefused, well_known
+from tests.clients.scripted import HOW, Client, Json, OAuthRefused, well_known
 
 PUBLIC: Json = published.BY_CODE
 JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -41,10 +41,16 @@ class Claude(Client):
 
 
 class OlderClaude(Claude):
-    """A build from before documents, with a scope of its own making."""
+    """A build from before there were documents and resources, with a scope of its own making."""
 
+    revision = "2025-03-26"
     document = None
     registration: ClassVar = {**PUBLIC, "client_name": "Claude", "scope": "claudeai"}
+    names_resource = False
+
+    def discover(self) -> None:
+        assert self.knock().status_code == 401
+        self.server = self.get(f"{self.place.url}/.well-known/oauth-authorization-server", HOW)
 
     def scope(self) -> str:
         return "claudeai"
@@ -53,6 +59,7 @@ class OlderClaude(Claude):
 class ConfidentialClaude(Claude):
     """A build that wants a secret, and calls itself by its other host."""
 
+    revision = "2025-06-18"
     document = None
     callback = "https://claude.com/api/mcp/auth_callback"
     registration: ClassVar = {
@@ -91,9 +98,9 @@ class ChatGpt(Client):
         return " ".join(self.server["scopes_supported"])
 
     def identify(self) -> None:
+        """Has one callback for all where it is told who answers, else one for each connection."""
         if not self.server.get("authorization_response_iss_parameter_supported"):
-            self.document = published.CHATGPT_ONE_CALLBACK
-            self.callback = "https://chatgpt.com/connector/oauth/c4llb4ckid"
+            self.document, self.callback = OlderChatGpt.document, OlderChatGpt.callback
         super().identify()
 
     def takes_documents(self) -> bool:
@@ -102,11 +109,17 @@ class ChatGpt(Client):
         return super().takes_documents() and bool(common)
 
 
-class RegisteringChatGpt(ChatGpt):
-    """Registers once for each connection, as its app's settings may say."""
+class OlderChatGpt(ChatGpt):
+    """A connection from before there was one callback for all keeps its own, and its document."""
+
+    document = published.CHATGPT_ONE_CALLBACK
+    callback = "https://chatgpt.com/connector/oauth/c4llb4ckid"
+
+
+class RegisteringChatGpt(OlderChatGpt):
+    """Registers once for each connection, as its settings may say."""
 
     document = None
-    callback = "https://chatgpt.com/connector/oauth/c4llb4ckid"
 
 
 class SigningChatGpt(ChatGpt):
@@ -127,8 +140,7 @@ class Codex(Client):
     callback = "http://127.0.0.1:{port}/callback/"
     registration: ClassVar = {**PUBLIC, "client_name": "Codex"}
     registers_by_itself = False
-    token_resource = "{}/"
-    sends_resource_to_refresh = False
+    names_resource_to_refresh = False
 
     def new_callback(self) -> str:
         digest = hashlib.sha256(self.place.mcp.encode()).digest()
@@ -137,9 +149,17 @@ class Codex(Client):
     def knock(self) -> httpx.Response:
         return self.http.get(self.place.mcp, headers={**self.headers(), "accept": self.accept})
 
-    def request(self, state: str) -> dict[str, str]:
-        request = super().request(state)
-        return {**request, "resource": f"{request['resource']}/"}
+    def written_resource(self) -> str:
+        return super().written_resource() + "/"
+
+
+class DocumentedCodex(Codex):
+    """Names itself by a document, whose callback is the same for every server."""
+
+    document = published.CODEX
+
+    def new_callback(self) -> str:
+        return super().new_callback().rpartition("/")[0]
 
 
 class VsCode(Client):
@@ -254,8 +274,8 @@ class GeminiCli(Client):
 
 
 BY_DOCUMENT: tuple[type[Client], ...] = (
-    *(Claude, ClaudeCode, ChatGpt, SigningChatGpt),
-    *(VsCode, VsCodeInTheBrowser, DocumentedCursor),
+    *(Claude, ClaudeCode, ChatGpt, OlderChatGpt, SigningChatGpt),
+    *(DocumentedCodex, VsCode, VsCodeInTheBrowser, DocumentedCursor),
 )
 REGISTERING: tuple[type[Client], ...] = (
     *(OlderClaude, ConfidentialClaude, RegisteringChatGpt, Codex),

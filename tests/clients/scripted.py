@@ -86,8 +86,8 @@ class Client:
     document: str | None = None  # the URL that it names itself by where it can
     registration: ClassVar[Json] = {}
     registers_by_itself: ClassVar[bool] = True  # also when the server lost its registration
-    token_resource: ClassVar[str] = "{}"  # how it writes the resource to the token endpoint
-    sends_resource_to_refresh: ClassVar[bool] = True
+    names_resource: ClassVar[bool] = True
+    names_resource_to_refresh: ClassVar[bool] = True
 
     def __init__(self, place: House) -> None:
         self.place, self.signed_in, self.registered = place, 0, 0
@@ -229,9 +229,16 @@ class Client:
             "state": state,
             "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
             "code_challenge_method": "S256",
-            "resource": self.resource["resource"],
             **({"scope": scope} if scope else {}),
+            **self.target(),
         }
+
+    def target(self) -> dict[str, str]:
+        return {"resource": self.written_resource()} if self.names_resource else {}
+
+    def written_resource(self) -> str:
+        name: str = self.resource["resource"]
+        return name
 
     def scope(self) -> str | None:
         """What it asks for: what the challenge says, and not to be signed out."""
@@ -247,7 +254,7 @@ class Client:
             code=code,
             redirect_uri=self.redirect_uri,
             code_verifier=self.verifier,
-            resource=self.token_resource.format(self.resource["resource"]),
+            **self.target(),
         )
 
     def refresh(self, refresh_token: str | None = None) -> Json:
@@ -257,8 +264,7 @@ class Client:
             OAuthRefused: They are not renewed.
         """
         form = {"refresh_token": refresh_token or self.tokens["refresh_token"]}
-        if self.sends_resource_to_refresh:
-            form["resource"] = self.token_resource.format(self.resource["resource"])
+        form |= self.target() if self.names_resource_to_refresh else {}
         self.tokens = self.token(grant_type="refresh_token", **form)
         return self.tokens
 
@@ -315,7 +321,9 @@ class Client:
     def rpc(self, method: str, **params: Any) -> Json:
         answer = self.post_rpc(method, params)
         if answer.status_code == 401:
-            assert challenge(answer)["error"] == "invalid_token"
+            told = challenge(answer)
+            assert told["error"] == "invalid_token"
+            assert told["resource_metadata"] == self.resource_places()[0]
             raise Unauthorized(answer.text)
         assert "mcp-session-id" not in answer.headers  # it would not carry it on
         result: Json = strict(answer, {"jsonrpc": str, "id": int, "result": dict})["result"]
@@ -326,7 +334,7 @@ class Client:
         if not notification:
             body["id"] = 1
         headers = {"accept": self.accept, "user-agent": self.mcp_agent, **self.mcp_headers}
-        if method != "initialize":
+        if method != "initialize" and self.revision >= "2025-06-18":
             headers["mcp-protocol-version"] = self.revision
         if self.is_stateless:
             headers |= {"mcp-method": method}

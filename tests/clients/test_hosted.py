@@ -139,7 +139,7 @@ def test_when_the_state_is_lost_each_comes_back_in_its_own_way(
     clients = connect(place, *hosted.EVERYONE)
     place.lose_state()
 
-    codex = next(client for client in clients if isinstance(client, hosted.Codex))
+    [codex] = [client for client in clients if type(client) is hosted.Codex]
     others = [client for client in clients if client is not codex]
     for client in others:
         with pytest.raises(Unauthorized):

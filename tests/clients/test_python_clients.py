@@ -107,10 +107,10 @@ def test_an_expired_access_token_is_renewed_without_the_owner(
     assert len(person.opened) == 1
 
 
-def test_two_that_share_their_tokens_and_renew_them_at_once_both_go_on(
-    kind: type[Program], place: House, person: Person, later: Callable[[float], None]
+def test_two_programs_that_share_their_tokens_and_renew_them_at_once_both_go_on(
+    place: House, person: Person, later: Callable[[float], None]
 ) -> None:
-    first = kind(place, person)
+    first = WithFastMcp(place, person)
 
     async def story() -> int:
         async with first.connected() as one, first.again().connected() as other:
@@ -121,6 +121,23 @@ def test_two_that_share_their_tokens_and_renew_them_at_once_both_go_on(
             return len(person.opened)
 
     assert asyncio.run(story()) == 1
+
+
+@pytest.mark.parametrize(("kind", "visits"), [(WithFastMcp, 1), (WithSdk, 2)])
+def test_a_program_that_is_started_when_its_token_has_expired_gets_there(
+    kind: type[Program],
+    visits: int,
+    place: House,
+    person: Person,
+    later: Callable[[float], None],
+) -> None:
+    program = kind(place, person)
+    asyncio.run(run(program))
+    later(MONTH)
+
+    asyncio.run(run(program.again()))
+
+    assert len(person.opened) == visits  # the SDK does not keep when a token expires
 
 
 def test_a_program_goes_on_across_a_restart_of_the_server_and_of_itself(
@@ -167,7 +184,7 @@ def test_after_a_loss_of_the_state_fastmcp_registers_anew_and_the_sdk_is_told_wh
 
 
 def test_one_with_a_metadata_document_never_registers_and_only_signs_in_again_after_a_loss(
-    place: House, person: Person
+    place: House, person: Person, later: Callable[[float], None]
 ) -> None:
     programs = [kind(place, person, document=PYTHON) for kind in KINDS]
 
@@ -175,6 +192,7 @@ def test_one_with_a_metadata_document_never_registers_and_only_signs_in_again_af
         for program in programs:
             await run(program)
         place.lose_state()
+        later(MONTH)
         for program in programs:
             await run(program)
         return [(await program.kept())[1].client_id for program in programs]
