@@ -1,7 +1,8 @@
-"""Clients that cannot run here, each as a script of what it asks (November 2026).
+"""Clients that people connect, each as a script of what it asks (November 2026).
 
-They run in somebody's cloud or in an editor. What is theirs was read in their makers'
-documentation, in their sources where those are public, and in what people saw of them.
+Most of them run in somebody's cloud or in an editor; of the others here is what they do seldom.
+What is theirs was read in their makers' documentation, in their sources where those are public,
+and in what people saw of them.
 """
 
 from __future__ import annotations
@@ -163,7 +164,7 @@ class DocumentedCodex(Codex):
 
 
 class VsCode(Client):
-    """Its state is an address of its own; the port is a fixed one, when it is free."""
+    """Listens on another port than it publishes, when that one is taken."""
 
     agent = mcp_agent = "Visual Studio Code/1.107.0"
     callback = "http://127.0.0.1:{port}/"
@@ -174,7 +175,7 @@ class VsCode(Client):
 
 
 class VsCodeInTheBrowser(VsCode):
-    """vscode.dev: what comes back goes by way of its makers' page."""
+    """Sends what comes back on to an address of its own, which is its state."""
 
     callback = "https://vscode.dev/redirect"
 
@@ -183,7 +184,7 @@ class VsCodeInTheBrowser(VsCode):
 
 
 class RegisteringVsCode(VsCode):
-    """Registers all of its callbacks at once, in the newest and the usual build alike."""
+    """Registers the callbacks of all its builds at once."""
 
     document = None
     registration: ClassVar = {

@@ -136,6 +136,8 @@ class Client:
 
     def knock(self) -> httpx.Response:
         """Sends the request that finds out that a sign-in is needed."""
+        if self.is_stateless:
+            return self.post_rpc("server/discover", {})
         return self.post_rpc("initialize", self.greeting())
 
     def discover(self) -> None:
@@ -163,7 +165,6 @@ class Client:
 
     def identify(self) -> None:
         self.secret: str | None = None
-        self.method = "none"
         if self.document and self.takes_documents():
             self.client_id = self.document
         else:
@@ -180,9 +181,8 @@ class Client:
         made = strict(answer, REGISTERED, 201)
         assert made["redirect_uris"] == body["redirect_uris"]
         assert made["token_endpoint_auth_method"] == body["token_endpoint_auth_method"]
-        self.client_id, self.method = made["client_id"], made["token_endpoint_auth_method"]
-        self.secret = made.get("client_secret")
-        assert (self.secret is None) == (self.method == "none")
+        self.client_id, self.secret = made["client_id"], made.get("client_secret")
+        assert (self.secret is None) == (made["token_endpoint_auth_method"] == "none")
         self.registered += 1
 
     def new_callback(self) -> str:
@@ -269,14 +269,8 @@ class Client:
         return self.tokens
 
     def token(self, **form: str) -> Json:
-        headers = self.headers()
-        proof = {"client_id": self.client_id, **self.proof()}
-        if self.method == "client_secret_basic":
-            pair = base64.b64encode(f"{self.client_id}:{self.secret}".encode()).decode()
-            headers, proof = {**headers, "authorization": f"Basic {pair}"}, {}
-        answer = self.http.post(
-            self.server["token_endpoint"], data={**form, **proof}, headers=headers
-        )
+        body = {**form, "client_id": self.client_id, **self.proof()}
+        answer = self.http.post(self.server["token_endpoint"], data=body, headers=self.headers())
         if answer.status_code != 200:
             raise OAuthRefused(answer)
         assert answer.headers["cache-control"] == "no-store"

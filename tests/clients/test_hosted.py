@@ -1,4 +1,4 @@
-"""What clients do that cannot run here, against a server behind a TLS proxy."""
+"""What the clients of other makers do, against a server behind a TLS proxy."""
 
 from __future__ import annotations
 
@@ -211,7 +211,8 @@ def test_a_refresh_token_from_long_ago_ends_the_connection_and_a_new_login_is_al
 ) -> None:
     [codex] = connect(place, hosted.Codex)
     old = codex.tokens["refresh_token"]
-    codex.refresh()
+    renewed = codex.refresh()["access_token"]
+    repeated = codex.refresh(old)["access_token"]
     place.advance(10 * MINUTE)
     codex.use()
 
@@ -221,6 +222,7 @@ def test_a_refresh_token_from_long_ago_ends_the_connection_and_a_new_login_is_al
         codex.use()
     codex.work()
 
+    assert repeated == renewed
     assert (refused.value.status, refused.value.error) == (400, "invalid_grant")
     assert "refresh_token_replayed_connection_revoked" in place.log
     assert codex.signed_in == 2
