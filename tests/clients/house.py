@@ -8,14 +8,16 @@ import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support.approve import browser
 from tests.support.process import Running
 from tests.support.programs import CLIENTS, caddy, free_port
+from tests.support.publisher import Publisher
 
 PASSWORD = "a password of some length"
+PROGRAM = Path(__file__).with_name("served.py")
 
 
 @dataclass
@@ -26,6 +28,7 @@ class House:
     url: str
     server: Running
     authority: Path | None  # the certificate to trust, behind a TLS proxy
+    settings: dict[str, str] = field(default_factory=dict)  # what the server is started with
 
     @property
     def mcp(self) -> str:
@@ -52,7 +55,14 @@ class House:
         self._start()
 
     def _start(self) -> None:
-        self.server = start(self.project, self.server.port, self.url)
+        self.server = start(self.project, self.server.port, self.url, **self.settings)
+
+    def advance(self, seconds: float) -> None:
+        """Sets the server's clock forward."""
+        clock = Path(self.settings["TESTS_CLOCK"])
+        late = clock.with_suffix(".new")
+        late.write_text(str(float(clock.read_text()) + seconds))
+        late.rename(clock)
 
     def environment(self, home: Path, **more: str) -> dict[str, str]:
         """Returns what a client's program is started with: a home of its own, our browser."""
@@ -69,30 +79,64 @@ class House:
         }
 
 
+@dataclass(frozen=True)
+class Internet:
+    """The hosts that a server can reach, all of them one program on loopback."""
+
+    publisher: Publisher
+    hosts: tuple[str, ...]
+    certificate: Path
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {
+            "TESTS_HOSTS": " ".join(self.hosts),
+            "TESTS_PORT": str(self.publisher.port),
+            "SSL_CERT_FILE": str(self.certificate),
+        }
+
+
 def venv() -> str:
     """Returns the folder of the environment's programs, node among them."""
     return str(Path(sys.executable).parent)
 
 
-def start(project: Path, port: int, url: str) -> Running:
+def start(project: Path, port: int, url: str, **settings: str) -> Running:
     return Running(
         project,
+        (str(PROGRAM),),
         MCP_PORT=str(port),
         MCP_PUBLIC_URL=url,
         MCP_PASSWORD=PASSWORD,
         MCP_TRUSTED_PROXIES="127.0.0.1",
+        **settings,
     )
 
 
 @contextmanager
-def house(kind: str, project: Path, folder: Path) -> Iterator[House]:
-    """Starts the server for one kind of place, "loopback" or "tls"."""
+def house(
+    kind: str, project: Path, folder: Path, internet: Internet | None = None, **settings: str
+) -> Iterator[House]:
+    """Starts the server for one kind of place, "loopback" or "tls".
+
+    Args:
+        kind: The kind of place.
+        project: A rendered project, which the server is to have for itself.
+        folder: Where what belongs to the place is kept.
+        internet: All that the server can reach of the world; nothing without it.
+        settings: More of the server's settings.
+    """
     port = free_port()
+    clock = folder / "clock"
+    clock.write_text("0")
+    settings |= {"TESTS_CLOCK": str(clock), "TESTS_HOSTS": "", "TESTS_PORT": "0"}
+    settings |= internet.settings if internet else {}
     with ExitStack() as stack:
         url, authority = f"http://localhost:{port}", None
         if kind == "tls":
             url, authority = stack.enter_context(caddy(folder, port))
-        built = House(project, url, start(project, port, url), authority)
+        server = start(project, port, url, **settings)
+        built = House(project, url, server, authority, settings)
         try:
             yield built
         finally:

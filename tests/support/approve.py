@@ -10,6 +10,7 @@ import html
 import os
 import re
 import shlex
+import ssl
 import sys
 import time
 from pathlib import Path
@@ -32,22 +33,33 @@ def browser(folder: Path, password: str, authority: Path | None = None) -> str:
     return str(script)
 
 
-def approve(address: str, password: str, decision: str = "approve") -> str:
+def approve(
+    address: str, password: str, decision: str = "approve", authority: Path | None = None
+) -> str:
     """Decides on the consent page at an address; returns where it sends the browser.
+
+    `authority` is the certificate to trust; as a program, SSL_CERT_FILE names it.
 
     Raises:
         AssertionError: There is no consent page, or it sends the browser nowhere.
     """
     parts = urlsplit(address)
     origin = f"{parts.scheme}://{parts.netloc}"
-    with httpx.Client(trust_env=bool(os.environ.get("SSL_CERT_FILE")), timeout=SECONDS) as client:
+    trusted = ssl.create_default_context(cafile=authority)
+    with httpx.Client(trust_env=False, verify=trusted, timeout=SECONDS) as client:
         page = client.get(address)
         found = re.search(r'name="ticket" value="([^"]+)"', page.text)
-        assert found, f"no consent page, but {page.status_code}: {page.text}"
+        assert found, f"no consent page, but {page.status_code}: {words(page.text)}"
         form = {"ticket": html.unescape(found[1]), "password": password, "decision": decision}
         answer = client.post(f"{origin}/authorize", data=form, headers={"origin": origin})
-    assert answer.status_code == 303, f"not sent on, but {answer.status_code}: {answer.text}"
+    assert answer.status_code == 303, f"not sent on, but {answer.status_code}: {words(answer.text)}"
     return answer.headers["location"]
+
+
+def words(page: str) -> str:
+    """Returns what a person reads on a page."""
+    text = re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL)
+    return " ".join(html.unescape(text).split())
 
 
 def follow(location: str) -> str:

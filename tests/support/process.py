@@ -40,14 +40,16 @@ def command(
 class Running:
     """A server that was started and answers."""
 
-    def __init__(self, project: Path, **settings: str) -> None:
+    def __init__(
+        self, project: Path, program: tuple[str, ...] = ("-c", MAIN), **settings: str
+    ) -> None:
         self.project = project
         self.port = int(settings.pop("MCP_PORT", 0)) or free_port()
         self.url = f"http://localhost:{self.port}"
         self.log_file = project.parent / f"server-{self.port}.log"
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", MAIN],
+                [sys.executable, *program],
                 cwd=project,
                 env=environment(project, MCP_PORT=str(self.port), **settings),
                 stdin=subprocess.DEVNULL,
