@@ -14,6 +14,7 @@ import yaml
 from fastmcp.decorators import get_fastmcp_meta
 from fastmcp.tools.function_tool import ToolMeta
 
+from personal_server import connect
 from tests.generate.answer_sets import ANSWER_SETS, DEFAULTS, DESCRIPTIONS
 from tests.generate.conftest import Render
 from tests.generate.project import ROOT, contents, copy, files
@@ -184,6 +185,14 @@ def test_the_env_example_tells_verify_the_address(render: Render) -> None:
     assert active == ["MCP_PUBLIC_URL=https://mcp.example.com"]
 
 
+def test_clients_md_is_what_the_command_prints(project: Path, answers: dict[str, Any]) -> None:
+    given = {**DEFAULTS, **answers}
+
+    printed = connect.page(given["project_name"], given["public_url"], given["clients"])
+
+    assert (project / "docs/clients.md").read_text("utf-8") == printed
+
+
 def test_clients_md_has_the_steps_of_the_chosen_clients_only(render: Render) -> None:
     url = "https://mcp.example.com"
 
@@ -219,10 +228,14 @@ def test_each_client_has_its_steps_on_the_clients_page(render: Render) -> None:
     headings = [line[3:] for line in text.read_text().splitlines() if line.startswith("## ")]
 
     assert headings == [
-        "Claude on the web, on mobile and on the desktop",
+        "Claude",
+        "Claude Desktop with mcp-remote",
+        "Claude Code",
         "ChatGPT",
-        "Cursor",
+        "Codex",
         "VS Code",
-        "Programs on your own computer",
+        "Cursor",
+        "Gemini CLI",
+        "MCP Inspector",
         "Other clients",
     ]
