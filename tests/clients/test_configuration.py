@@ -226,6 +226,7 @@ def test_mcp_remote_signs_in_before_its_first_start(page: Page, person: Person) 
     tools = started_as_claude_desktop_does(page, person)
 
     assert "Connected successfully!" in shown
+    assert '"myserver_save"' in shown
     assert "myserver_save" in tools
     assert len(person.approvals) == 1
 

@@ -119,6 +119,13 @@ def test_a_public_address_is_offered_to_clients_in_a_cloud(url: str) -> None:
     assert "my-server clients --qr" in text
 
 
+def test_mcp_remote_is_not_sent_to_an_address_that_it_refuses() -> None:
+    text = connect.page("my-server", "http://[::1]:9000", ["local"])
+
+    assert "mcp-remote takes no address" in text
+    assert "mcp-remote-client" not in text
+
+
 def test_every_terminal_can_show_the_page() -> None:
     assert connect.page("my-server", PUBLIC, [*CLIENT_DOMAINS]).isascii()
 
