@@ -90,12 +90,12 @@ def password(*, hash: bool = False, revoke_all: bool = False) -> None:
 
 
 def clients(client: str = "", /, *, qr: bool = False) -> None:
-    """Print how each client is connected, or one: claude, claude-code, codex, vscode, ...
+    """Print how to connect each client, or one of them.
 
     Parameters
     ----------
     client
-        The name of a client, or a part of it.
+        Such as claude, claude-code, mcp-remote, codex or vscode.
     qr
         Show the address as a QR code instead, for a phone's browser.
     """
