@@ -227,7 +227,7 @@ def test_every_valid_name_goes_through_with_the_defaults(ask: Ask, words: Any, n
 
 
 def test_every_name_that_the_server_installs_is_refused(words: Any) -> None:
-    installed = [*what_is_installed("fastmcp", "jinja2", "cryptography", "pytest", "ruff")]
+    installed = [*what_is_installed("fastmcp", "jinja2", "cryptography", "segno", "pytest", "ruff")]
     names = {name for package in installed for name in names_of(package)}
 
     assert {name for name in names if re.search(words.PACKAGE_NAME, name)} <= set(words.TAKEN_NAMES)

@@ -1,6 +1,7 @@
 """Every set of answers leads to files that are complete, well-formed and already formatted."""
 
 import json
+import re
 import runpy
 import shutil
 import subprocess
@@ -14,7 +15,8 @@ import yaml
 from fastmcp.decorators import get_fastmcp_meta
 from fastmcp.tools.function_tool import ToolMeta
 
-from tests.generate.answer_sets import ANSWER_SETS, DEFAULTS, DESCRIPTIONS
+from personal_server import connect
+from tests.generate.answer_sets import ANSWER_SETS, CHOICES, DEFAULTS, DESCRIPTIONS
 from tests.generate.conftest import Render
 from tests.generate.project import ROOT, contents, copy, files
 
@@ -184,6 +186,31 @@ def test_the_env_example_tells_verify_the_address(render: Render) -> None:
     assert active == ["MCP_PUBLIC_URL=https://mcp.example.com"]
 
 
+def test_clients_md_is_what_the_command_prints(project: Path, answers: dict[str, Any]) -> None:
+    given = {**DEFAULTS, **answers}
+
+    printed = connect.page(given["project_name"], given["public_url"], given["clients"])
+
+    assert (project / "docs/clients.md").read_text("utf-8") == printed
+
+
+def test_the_words_after_copying_are_on_the_clients_page() -> None:
+    page = connect.page("my-server", "https://mcp.example.com", CHOICES["clients"])
+    message = yaml.safe_load((ROOT / "copier.yml").read_text("utf-8"))["_message_after_copy"]
+    message = message.replace("{{ project_name }}", "my-server")
+    message = message.replace("{{ public_url }}", "https://mcp.example.com")
+
+    said = dict(re.findall(r"^ {7}(Claude Code|mcp-remote|Cursor) +(.+)$", message, re.MULTILINE))
+
+    assert f"\n{said['Claude Code']}\n" in page
+    command, *arguments = said["mcp-remote"].split()
+    assert f'"command": "{command}",\n' in page
+    assert f'"args": {json.dumps(arguments)}\n' in page
+    path, _, config = said["Cursor"].partition(": ")
+    assert f"`{path}`" in page
+    assert json.dumps(json.loads(config), indent=2) in page
+
+
 def test_clients_md_has_the_steps_of_the_chosen_clients_only(render: Render) -> None:
     url = "https://mcp.example.com"
 
@@ -219,10 +246,14 @@ def test_each_client_has_its_steps_on_the_clients_page(render: Render) -> None:
     headings = [line[3:] for line in text.read_text().splitlines() if line.startswith("## ")]
 
     assert headings == [
-        "Claude on the web, on mobile and on the desktop",
+        "Claude",
+        "Claude Desktop with mcp-remote",
+        "Claude Code",
         "ChatGPT",
-        "Cursor",
+        "Codex",
         "VS Code",
-        "Programs on your own computer",
+        "Cursor",
+        "Gemini CLI",
+        "MCP Inspector",
         "Other clients",
     ]

@@ -268,15 +268,6 @@ def test_a_second_server_on_one_state_is_one_sentence(run: Run, project: Path) -
     assert "Traceback" not in done.stderr
 
 
-def test_the_clients_command_prints_every_configuration(project: Path) -> None:
-    done = command(project, "clients", MCP_PUBLIC_URL="https://mcp.example.com")
-
-    assert done.returncode == 0
-    for word in ("Claude", "ChatGPT", "Cursor", "VS Code", "Codex", "Gemini", "Inspector"):
-        assert word in done.stdout
-    assert "claude mcp add --transport http my-server https://mcp.example.com/mcp" in done.stdout
-
-
 def test_a_public_url_other_than_the_answers_is_said_at_start(run: Run) -> None:
     server = run(MCP_PUBLIC_URL="https://mcp.example.com")
 
@@ -325,9 +316,3 @@ def test_tools_find_their_secrets_of_the_env_file(run: Run, project: Path) -> No
     )
 
     assert run().stop() == -signal.SIGTERM
-
-
-def test_a_client_that_was_not_chosen_is_not_recommended(project: Path) -> None:
-    done = command(project, "clients")
-
-    assert "'clients=[claude, local, chatgpt]'" in done.stdout

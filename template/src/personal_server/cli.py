@@ -89,13 +89,23 @@ def password(*, hash: bool = False, revoke_all: bool = False) -> None:
         print("Connected clients stay connected; --revoke-all disconnects them.")
 
 
-def clients() -> None:
-    """Print the configuration for each client."""
-    from personal_server.connect import instructions
+def clients(client: str = "", /, *, qr: bool = False) -> None:
+    """Print how to connect each client, or one of them.
 
-    given, url = answers(), load().public_url
-    for client, text in instructions(given["project_name"], url, given["clients"]).items():
-        print(f"\n{client}\n{'-' * len(client)}\n{text}")
+    Parameters
+    ----------
+    client
+        Such as claude, claude-code, mcp-remote, codex or vscode.
+    qr
+        Show the address as a QR code instead, for a phone's browser.
+    """
+    from personal_server import connect
+
+    settings = load()
+    if qr:
+        print(connect.qr_code(settings.public_url))
+    else:
+        print(connect.instructions(settings, client), end="")
 
 
 async def _set_password(settings: Settings, chosen: str, revoke_all: bool) -> None:

@@ -1,55 +1,94 @@
-"""The exact configuration for each client, for one public URL."""
+"""How each client is connected: the page that docs/clients.md is too, for the settings in force."""
 
 from __future__ import annotations
 
-import json
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-ANSWERS = {
-    "Claude (web, Desktop, mobile)": "claude",
-    "ChatGPT": "chatgpt",
-    "Cursor": "cursor",
-    "VS Code": "vscode",
-}
+import jinja2
 
+from personal_auth.identity import LOOPBACK_HOSTS, Identity
+from personal_server.settings import (
+    CLIENT_DOMAINS,
+    SettingRefused,
+    Settings,
+    answers,
+    domains_of,
+)
 
-def instructions(name: str, public_url: str, chosen: list[str]) -> dict[str, str]:
-    """Returns, by client, what to enter where; one that was not chosen says how to add it."""
-    texts = _instructions(name, public_url)
-    for client in texts:
-        answer = ANSWERS.get(client, "local")
-        if answer not in chosen:
-            all_of_them = ", ".join([*chosen, answer])
-            texts[client] = (
-                "Not among your clients, so its sign-in is refused. To add it:\n"
-                f"uvx copier update --defaults --data 'clients=[{all_of_them}]'"
-            )
-    return texts
+PAGE = Path(__file__).parent / "clients.md"
+OTHER = "Other clients"
 
 
-def _instructions(name: str, public_url: str) -> dict[str, str]:
-    url = f"{public_url}/mcp"
-    if not public_url.startswith("https://"):
-        hosted = f"needs an address on the internet; {public_url} is only on this computer"
-    else:
-        hosted = ""
-    desktop = {"mcpServers": {name: {"command": "npx", "args": ["-y", "mcp-remote", url]}}}
-    cursor = {"mcpServers": {name: {"url": url}}}
-    vscode = {"servers": {name: {"type": "http", "url": url}}}
-    codex = f"codex mcp add {name} --url {url}\ncodex mcp login {name}"
-    return {
-        "Claude (web, Desktop, mobile)": hosted
-        or f"Settings > Connectors > Add custom connector\nName: {name}\nURL:  {url}\n"
-        "Mobile apps show it by themselves.",
-        "Claude Desktop with mcp-remote": "claude_desktop_config.json:\n"
-        + json.dumps(desktop, indent=2),
-        "Claude Code": f"claude mcp add --transport http {name} {url}\nthen /mcp to sign in",
-        "ChatGPT": hosted
-        or f"Settings > Apps & Connectors > Advanced > Developer mode, then Create\nURL:  {url}\n"
-        "Authentication: OAuth",
-        "Cursor": "~/.cursor/mcp.json:\n" + json.dumps(cursor, indent=2),
-        "VS Code": ".vscode/mcp.json:\n" + json.dumps(vscode, indent=2),
-        "Codex": codex,
-        "Gemini CLI": f"gemini mcp add --transport http {name} {url}",
-        "MCP Inspector": "npx @modelcontextprotocol/inspector\n"
-        f"Transport: Streamable HTTP\nURL:  {url}",
-    }
+def instructions(settings: Settings, client: str = "") -> str:
+    """Returns the page, or what it says of the clients that a word means.
+
+    Raises:
+        SettingRefused: No client is called like that.
+    """
+    name, url = answers()["project_name"], settings.public_url
+    whole = page(name, url, _may_connect(settings.allowed_redirect_domains))
+    if not client:
+        return whole
+    wanted = _meant(client, list(_sections(page(name, url, list(CLIENT_DOMAINS)))))
+    found = _sections(whole)
+    return "\n".join(found[heading] for heading in wanted if heading in found) or found[OTHER]
+
+
+def qr_code(public_url: str) -> str:
+    """Returns the address as a QR code for this terminal.
+
+    Raises:
+        SettingRefused: A phone does not reach the address, or the terminal cannot show it.
+    """
+    from personal_server import qr
+
+    identity = Identity.of(public_url)
+    if identity.host in LOOPBACK_HOSTS:
+        raise SettingRefused(
+            f"A phone does not reach {public_url}, which is only this computer: docs/deploying.md"
+            " says how to get an address that it reaches."
+        )
+    return f"{qr.drawn(identity.resource, sys.stdout)}\n{identity.resource}"
+
+
+def page(project_name: str, public_url: str, clients: Sequence[str]) -> str:
+    """Returns the page as Copier renders it; `clients` are those that may connect."""
+    environment = jinja2.Environment(  # noqa: S701 - Markdown
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    template = environment.from_string(PAGE.read_text(encoding="utf-8"))
+    return template.render(project_name=project_name, public_url=public_url, clients=clients)
+
+
+def _may_connect(allowed: Sequence[str]) -> list[str]:
+    """Returns the answers to the question `clients` whose redirect domains are allowed."""
+    chosen: list[str] = answers()["clients"]
+    if tuple(allowed) == domains_of(chosen):
+        return chosen
+    return [client for client, domains in CLIENT_DOMAINS.items() if domains[0] in allowed]
+
+
+def _sections(text: str) -> dict[str, str]:
+    parts = text.split("\n## ")[1:]
+    return {part.partition("\n")[0]: f"## {part.strip()}\n" for part in parts}
+
+
+def _meant(word: str, headings: Iterable[str]) -> list[str]:
+    """Returns the headings that "claude-code", "vscode" or "mcp-remote" mean."""
+    word, known = _letters(word), {_letters(heading): heading for heading in headings}
+    if word in known:
+        return [known[word]]
+    found = [heading for letters, heading in known.items() if word and word in letters]
+    if not found:
+        raise SettingRefused(f"Name one of these, or a part of it: {', '.join(known.values())}.")
+    return found
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", text.lower())

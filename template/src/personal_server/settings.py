@@ -9,6 +9,7 @@ import difflib
 import json
 import os
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -218,13 +219,18 @@ def data_dir() -> Path:
     return load().data_dir
 
 
+def domains_of(clients: Iterable[str]) -> tuple[str, ...]:
+    """Returns the redirect domains for which some answers to the question `clients` stand."""
+    domains = [domain for client in clients for domain in CLIENT_DOMAINS[client]]
+    return tuple(dict.fromkeys(domains))
+
+
 def _from_answers() -> dict[str, Any]:
     given = answers()
-    domains = [domain for client in given["clients"] for domain in CLIENT_DOMAINS[client]]
     return {
         "public_url": given["public_url"],
         "port": given["port"],
-        "allowed_redirect_domains": tuple(dict.fromkeys(domains)),
+        "allowed_redirect_domains": domains_of(given["clients"]),
     }
 
 
