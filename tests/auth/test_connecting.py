@@ -91,13 +91,18 @@ def test_approving_twice_gives_the_one_code(site: Site, owner: Visitor) -> None:
     assert "close this page" in third.text
 
 
-def test_denying_sends_the_app_away(site: Site, owner: Visitor) -> None:
+def test_denying_sends_the_app_away_and_tells_it_why(site: Site, owner: Visitor) -> None:
     page = owner.get("/authorize", params=App.register(site).query())
 
     answer = owner.submit(ticket=ticket_of(page), decision="deny")
 
     assert answer.status_code == 303
-    assert answer_of(answer) == {"error": "access_denied", "iss": URL, "state": "some state"}
+    assert answer_of(answer) == {
+        "error": "access_denied",
+        "error_description": "The connection was denied on the server's page.",
+        "iss": URL,
+        "state": "some state",
+    }
 
 
 def test_the_same_request_may_be_opened_again_and_again(site: Site, owner: Visitor) -> None:

@@ -72,6 +72,7 @@ def test_deny_takes_a_refusal_to_the_app_and_needs_no_password(
 
     assert arrive(page, place) == {
         "error": "access_denied",
+        "error_description": "The connection was denied on the server's page.",
         "iss": place.site.origin,
         "state": "some state",
     }

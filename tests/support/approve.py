@@ -1,7 +1,7 @@
-"""A browser that approves by itself, for clients that open one: BROWSER names `browser()`'s script.
+"""A browser that decides by itself, for clients that open one: BROWSER names `browser()`'s script.
 
 As a program it is given the address of the consent page. It returns at once, as a browser does, and
-in the background signs in on that page, approves, and follows the redirect to the client.
+in the background signs in on that page, decides, and follows the redirect to the client.
 """
 
 from __future__ import annotations
@@ -21,14 +21,23 @@ import httpx
 SECONDS = 20
 
 
-def browser(folder: Path, password: str, authority: Path | None = None) -> str:
-    """Writes the script that BROWSER is to name; what it does is in `browser.log` beside it."""
+def browser(
+    folder: Path, password: str, authority: Path | None = None, decision: str | None = "approve"
+) -> str:
+    """Writes the script that BROWSER is to name.
+
+    Beside it, `opened` has a line for each address that it was given, and `browser.log` what became
+    of each. With no decision it leaves the address to the test.
+    """
     script, log = folder / "browser.sh", folder / "browser.log"
-    settings = {"OWNER_PASSWORD": password, "OWNER_LOG": str(log)}
-    settings |= {"SSL_CERT_FILE": str(authority)} if authority else {}
-    given = " ".join(f"{name}={shlex.quote(value)}" for name, value in settings.items())
-    program = shlex.join([sys.executable, str(Path(__file__).resolve())])
-    script.write_text(f'#!/bin/sh\n{given} exec {program} "$1"\n')
+    lines = ["#!/bin/sh", f"printf '%s\\n' \"$1\" >> {shlex.quote(str(folder / 'opened'))}"]
+    if decision is not None:
+        settings = {"OWNER_PASSWORD": password, "OWNER_DECISION": decision, "OWNER_LOG": str(log)}
+        settings |= {"SSL_CERT_FILE": str(authority)} if authority else {}
+        given = " ".join(f"{name}={shlex.quote(value)}" for name, value in settings.items())
+        program = shlex.join([sys.executable, str(Path(__file__).resolve())])
+        lines.append(f'{given} exec {program} "$1"')
+    script.write_text("\n".join([*lines, ""]))
     script.chmod(0o755)
     return str(script)
 
@@ -83,7 +92,8 @@ def main() -> None:
     for descriptor in (1, 2):
         os.dup2(log, descriptor)
     os.close(0)
-    print(follow(approve(sys.argv[1], os.environ["OWNER_PASSWORD"])), flush=True)
+    password, decision = os.environ["OWNER_PASSWORD"], os.environ["OWNER_DECISION"]
+    print(follow(approve(sys.argv[1], password, decision)), flush=True)
 
 
 if __name__ == "__main__":

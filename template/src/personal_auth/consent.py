@@ -38,6 +38,7 @@ from personal_auth.pages import Pages
 from personal_auth.store import in_background
 from personal_auth.tickets import START_AGAIN, Tickets, Wish
 
+DENIED = "The connection was denied on the server's page."
 UNKNOWN_CLIENT_STEPS = (
     ("mcp-remote", "Quit the app, delete the folder .mcp-auth in your home folder, start again."),
     ("Claude Code", "Type /mcp, choose this server, then Clear authentication, and sign in again."),
@@ -204,7 +205,7 @@ class Consent:
         audit.record(Event.DENIED, by=by, **self._names(wish))
         if self._every_host and not proven:  # anybody's host: not ours to send browsers to
             return self._pages.message(200, "Denied", "Nothing was connected; close this page.")
-        return self._redirect(wish, error="access_denied")
+        return self._redirect(wish, error="access_denied", error_description=DENIED)
 
     def _redirect(self, wish: Wish, **answer: str) -> Response:
         parameters = {**answer, "iss": self._identity.issuer}  # RFC 9207
