@@ -46,9 +46,14 @@ def serving(project: Path, **settings: str) -> Iterator[Place]:
         relay.stop()
 
 
+def copied(rendered: Path, folder: Path) -> Path:
+    """Returns a project of one's own."""
+    return Path(shutil.copytree(rendered, folder / "my-server"))
+
+
 def with_fixtures(rendered: Path, folder: Path) -> Path:
-    """Copies a project and puts into it what the suite asks of a server."""
-    project = Path(shutil.copytree(rendered, folder / "my-server"))
+    """Returns a project of one's own that has what the suite asks of a server."""
+    project = copied(rendered, folder)
     fixtures = Path(__file__).with_name("fixture_server.py")
     shutil.copy(fixtures, project / "src/my_server/extend.py")
     return project

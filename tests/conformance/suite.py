@@ -19,7 +19,7 @@ from tests.clients.house import venv
 from tests.support.programs import CLIENTS, need_client
 
 SECONDS = 60
-RESULTS = re.compile(r"(?:server|authorization)-(?P<scenario>.+)-\d{4}-\d\d-\d\dT[\d-]+Z\Z")
+RESULTS = re.compile(r"(?:authorization-server|server)-(?P<scenario>.+)-\d{4}-\d\d-\d\dT[\d-]+Z\Z")
 PACKAGE = CLIENTS / "node_modules/@modelcontextprotocol/conformance"
 
 

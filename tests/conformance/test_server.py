@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.house import Place, serving, with_fixtures
+from tests.conformance.house import Place, copied, serving, with_fixtures
 from tests.conformance.suite import Check, Expected, Outcome, check_server, required
 
 LATEST, BEFORE = "2026-07-28", "2025-11-25"
@@ -42,9 +42,9 @@ NEED_NO_FIXTURES = {
 
 
 @pytest.fixture(scope="module")
-def default(rendered: Path) -> Iterator[Place]:
+def default(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """The generated server with nothing added and nothing set."""
-    with serving(rendered) as place:
+    with serving(copied(rendered, tmp_path_factory.mktemp("default"))) as place:
         yield place
 
 
