@@ -1,7 +1,7 @@
 """The conformance suite against a server that speaks both revisions of the protocol.
 
 The suite's scenarios call tools, resources and prompts of given names, which `fixture_server.py`
-adds to a rendered server. What it cannot pass stands in `expected-failures-*.yml` with its cause;
+adds to a rendered server. What that cannot pass stands in `expected-failures-*.yml` with its cause;
 what stands there and passes fails the test. Scenarios of extensions (tasks) are not judged: the
 server offers none.
 """
@@ -49,6 +49,13 @@ def default(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture(scope="module")
+def unset(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """The fixtures on a server with nothing set: it answers with JSON."""
+    with serving(with_fixtures(rendered, tmp_path_factory.mktemp("unset"))) as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
 def streaming(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """The fixtures on a server that answers with event streams, by its setting."""
     project = with_fixtures(rendered, tmp_path_factory.mktemp("streaming"))
@@ -64,8 +71,18 @@ def with_sessions(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         yield place
 
 
+def test_the_server_conforms_to_the_latest_revision_with_nothing_set(
+    unset: Place, tmp_path: Path
+) -> None:
+    expected = Expected.read(tmp_path, LATEST, "json")
+
+    outcome = check_server(f"{unset.url}/mcp", LATEST, tmp_path, expected)
+
+    assert_as(expected, outcome, LATEST, unset)
+
+
 def test_the_server_conforms_to_the_latest_revision(streaming: Place, tmp_path: Path) -> None:
-    expected = Expected.read(LATEST)
+    expected = Expected.read(tmp_path, LATEST)
 
     outcome = check_server(f"{streaming.url}/mcp", LATEST, tmp_path, expected)
 
@@ -75,7 +92,7 @@ def test_the_server_conforms_to_the_latest_revision(streaming: Place, tmp_path: 
 def test_the_server_conforms_to_the_revision_before_without_sessions(
     streaming: Place, tmp_path: Path
 ) -> None:
-    expected = Expected.read(f"{BEFORE}-stateless")
+    expected = Expected.read(tmp_path, BEFORE, "stateless")
 
     outcome = check_server(f"{streaming.url}/mcp", BEFORE, tmp_path, expected)
 
@@ -85,7 +102,7 @@ def test_the_server_conforms_to_the_revision_before_without_sessions(
 def test_the_server_conforms_to_the_revision_before_with_sessions(
     with_sessions: Place, tmp_path: Path
 ) -> None:
-    expected = Expected.read(BEFORE)
+    expected = Expected.read(tmp_path, BEFORE)
 
     outcome = check_server(f"{with_sessions.url}/mcp", BEFORE, tmp_path, expected)
 
