@@ -56,7 +56,11 @@ class Running:
                 stdout=log,
                 stderr=log,
             )
-        self._wait()
+        try:
+            self._wait()
+        except BaseException:
+            self.kill()
+            raise
 
     @property
     def log(self) -> str:
