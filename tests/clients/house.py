@@ -140,4 +140,4 @@ def house(
         try:
             yield built
         finally:
-            built.server.kill()
+            built.server.stop()
