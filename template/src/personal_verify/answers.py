@@ -6,7 +6,7 @@ import json
 import re
 from html.parser import HTMLParser
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import httpx2
 
@@ -78,8 +78,8 @@ def sent_back(response: httpx2.Response) -> dict[str, str]:
     """Returns the parameters that a redirect carries, none for any other answer."""
     if not 300 <= response.status_code < 400:
         return {}
-    where = urlsplit(response.headers.get("location", ""))
-    return {name: values[0] for name, values in parse_qs(f"{where.query}&{where.fragment}").items()}
+    _, *carried = re.split("[?#]", response.headers.get("location", ""))
+    return {name: values[0] for name, values in parse_qs("&".join(carried)).items()}
 
 
 def null_members(value: Any, path: str = "") -> list[str]:

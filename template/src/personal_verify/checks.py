@@ -42,6 +42,10 @@ class Unreachable(Failed):
     """There is no connection to the server: no later check can tell anything."""
 
 
+class NoServer(Unreachable):
+    """Something answers, but no MCP server: no later check can tell anything either."""
+
+
 class Skipped(Exception):
     """The check cannot be made; the message is the reason."""
 

@@ -6,12 +6,16 @@ import sys
 from collections.abc import Callable, Iterable
 
 from personal_verify import (  # noqa: F401 - each registers its checks
+    door,
     edge,
+    foreign,
     grant,
     metadata,
     owner,
+    places,
     protocol,
     reach,
+    refusals,
     state,
     stranger,
     tools,
@@ -103,6 +107,6 @@ def leave_nothing_behind(visit: Visit) -> bool:
             token = tokens.refresh or tokens.access
             visit.form(visit.endpoint("revocation"), token=token, client_id=tokens.app.id)
             gone = not visit.opens(tokens.access) and gone
-        except Failed:
+        except (Failed, Skipped):
             gone = False
     return gone

@@ -9,13 +9,18 @@ import httpx2
 from personal_verify.answers import Page, json_in, sent_back, shape
 from personal_verify.apps import App
 from personal_verify.checks import LETS_IN, RENEW, Failed, Skipped, expect
-from personal_verify.known import BROWSER, CALLBACKS, CLAUDE
+from personal_verify.known import BROWSER, CALLBACKS, CLAUDE_DOCUMENT
 from personal_verify.project import setting
 from personal_verify.visit import Visit
 
 
 def registered(visit: Visit, callback: str) -> App:
-    """Returns a new client, with a made-up id when the server refuses its redirect URI."""
+    """Returns a new client, with a made-up id when the server refuses its redirect URI.
+
+    Where nobody can register, it comes as Claude does, with the address of Claude's document.
+    """
+    if not visit.ours and visit.found.takes_documents and not visit.found.endpoint("registration"):
+        return App(CLAUDE_DOCUMENT, callback)
     answer = json_in(visit.register(callback))
     client_id = answer.get("client_id") if isinstance(answer, dict) else None
     return App(client_id if isinstance(client_id, str) else "refused", callback)
@@ -49,24 +54,24 @@ def allowed_app(visit: Visit) -> tuple[App, httpx2.Response]:
     )
 
 
-def app_to_approve(visit: Visit) -> App:
-    """Returns the client that this visit asks for.
+def shown_page(visit: Visit) -> tuple[App, httpx2.Response]:
+    """Returns the client that this visit asks for, and the page that asks for it.
 
     Raises:
         Skipped: None of the known clients may return to itself.
     """
-    if visit.app is None:
+    if visit.shown is None:
         try:
-            visit.app, _ = allowed_app(visit)
+            visit.shown = allowed_app(visit)
         except Failed as failure:
-            raise Skipped(failure.cause) from failure
-    return visit.app
+            raise Skipped(failure.cause.rstrip(".")) from failure
+        visit.app = visit.shown[0]
+    return visit.shown
 
 
-def is_our_page(visit: Visit) -> bool:
-    """Tells whether the authorization endpoint shows the consent page of this template."""
-    page = Page(ask(visit, registered(visit, CLAUDE).question()))
-    return page.asks and page.passwords == ["password"]
+def app_to_approve(visit: Visit) -> App:
+    """Returns the client that this visit asks for; raises as `shown_page` does."""
+    return visit.app or shown_page(visit)[0]
 
 
 def submit(visit: Visit, browser: httpx2.Client, page: Page, **fields: str) -> httpx2.Response:
