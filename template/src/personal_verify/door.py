@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from typing import Any
 from urllib.parse import urljoin
 
 import httpx2
@@ -122,13 +123,16 @@ def _(visit: Visit) -> str:
 
 @check("stranger.query", "No token is taken from the address")
 def _(visit: Visit) -> str:
-    without = visit.send("POST", "/mcp", json=LIST, headers=ACCEPT)
     made_up = secrets.token_urlsafe(32)
-    for name in ("access_token", "token"):
-        response = visit.send("POST", f"/mcp?{name}={made_up}", json=LIST, headers=ACCEPT)
-        same = what_is_wrong(response) == what_is_wrong(without)
+
+    def ask(name: str) -> httpx2.Response:
+        where = f"/mcp?{name}={made_up}"
+        return visit.send("POST", where, json=LIST, headers=ACCEPT)
+
+    (_, without), *tried = visit.each(("verify", "access_token", "token"), ask)
+    for name, response in tried:
         expect(
-            same,
+            what_is_wrong(response) == what_is_wrong(without),
             f"POST /mcp looks at a token in {name}= of the address, which logs and histories keep.",
             "Let neither the server nor the proxy take a token from the address: only from the"
             " header Authorization.",
@@ -144,13 +148,17 @@ def what_is_wrong(response: httpx2.Response) -> tuple[int, str]:
 @check("stranger.host", "It answers only to its own name")
 def _(visit: Visit) -> str:
     foreign = {"Host": STRANGER}
+    asked: list[dict[str, Any]] = [
+        {"method": "GET", "path": SERVER_METADATA, "headers": foreign},
+        {"method": "POST", "path": "/mcp", "json": LIST, "headers": {**ACCEPT, **foreign}},
+    ]
+    own_knock = visit.send("POST", "/mcp", json=LIST, headers=ACCEPT)
     try:
-        document = visit.send("GET", SERVER_METADATA, headers=foreign)
-        knock = visit.send("POST", "/mcp", json=LIST, headers={**ACCEPT, **foreign})
+        (_, document), (_, knock) = visit.each(asked, lambda options: visit.send(**options))
     except Failed:
         return "the connection is closed"
     found = json_in(document)  # another site behind the same proxy may well answer
-    challenge = challenge_of(visit.send("POST", "/mcp", json=LIST, headers=ACCEPT))
+    challenge = challenge_of(own_knock)
     own = document.is_success and isinstance(found, dict) and "issuer" in found
     same = knock.status_code == 401 and bool(challenge) and challenge_of(knock) == challenge
     expect(

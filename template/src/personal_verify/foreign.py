@@ -10,7 +10,7 @@ from personal_verify.answers import Page, sent_back, shape
 from personal_verify.apps import App
 from personal_verify.checks import RENEW, check, expect, pass_on
 from personal_verify.known import BROWSER, CLAUDE, FOREIGN, LOOPBACK
-from personal_verify.signin import app_to_approve, ask, registered, submit
+from personal_verify.signin import app_to_approve, ask, newcomer, registered, submit
 from personal_verify.visit import Visit
 
 # Each looks, to one reader of addresses or another, like a client's.
@@ -44,8 +44,9 @@ def foreign_answers(visit: Visit) -> list[tuple[App, httpx2.Response]]:
     if not visit.foreign:
         uris = (*TRICKS, *UNSAFE)
         apps = [app for _, app in visit.each(uris, lambda uri: registered(visit, uri))]
-        apps.insert(0, App(registered(visit, CLAUDE).id, FOREIGN))
-        visit.foreign = visit.each(apps, lambda app: ask(visit, app.question()))
+        apps.insert(0, App(newcomer(visit).id, FOREIGN))
+        browser = visit.new_client(BROWSER)
+        visit.foreign = visit.each(apps, lambda app: ask(visit, app.question(), browser))
     return visit.foreign
 
 
@@ -62,8 +63,10 @@ def _(visit: Visit) -> str:
 
 @check("stranger.errors", "No error goes to a foreign site", "stranger.register")
 def _(visit: Visit) -> str:
+    browser = visit.new_client(BROWSER)
+
     def wrong(app: App) -> httpx2.Response:
-        return ask(visit, app.question(response_type="token"))
+        return ask(visit, app.question(response_type="token"), browser)
 
     asked = foreign_answers(visit)
     for _app, response in (*asked, *visit.each([app for app, _ in asked], wrong)):

@@ -101,7 +101,7 @@ def in_order(ids: Iterable[str]) -> list[Check]:
 def leave_nothing_behind(visit: Visit) -> bool:
     """Revokes everything that was granted; False when something may be left."""
     gone = True
-    for tokens in visit.granted:
+    for tokens in (*visit.strays, *visit.granted):
         try:
             visit.end_session(tokens.access)
             token = tokens.refresh or tokens.access

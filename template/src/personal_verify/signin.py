@@ -26,6 +26,12 @@ def registered(visit: Visit, callback: str) -> App:
     return App(client_id if isinstance(client_id, str) else "refused", callback)
 
 
+def newcomer(visit: Visit) -> App:
+    """Returns the client that registered first, and that nobody approves."""
+    assert visit.newcomer is not None, "stranger.register has passed"
+    return visit.newcomer
+
+
 def ask(
     visit: Visit, question: dict[str, str], browser: httpx2.Client | None = None
 ) -> httpx2.Response:

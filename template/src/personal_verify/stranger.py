@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 import httpx2
 
 from personal_verify.answers import Page, json_in, null_members, shape
+from personal_verify.apps import App
 from personal_verify.checks import LETS_IN, RENEW, Skipped, check, expect, pass_on
-from personal_verify.known import BROWSER, CLAUDE, FOREIGN, LOOPBACK
+from personal_verify.known import BROWSER, CLAUDE, CLAUDE_DOCUMENT, FOREIGN, LOOPBACK
 from personal_verify.signin import (
     allowed_app,
     ask,
@@ -24,6 +25,7 @@ from personal_verify.visit import Visit
 @check("stranger.register", "Clients can register themselves")
 def _(visit: Visit) -> str:
     if not visit.ours and not can_introduce(visit):
+        visit.newcomer = App(CLAUDE_DOCUMENT, CLAUDE)
         return "not by themselves: Claude's document is named instead"
     response = visit.register(CLAUDE)
     answer = json_in(response)
@@ -36,6 +38,7 @@ def _(visit: Visit) -> str:
     expect(isinstance(client_id, str) and client_id, "The answer has no client_id.", RENEW)
     expect(answer.get("redirect_uris") == [CLAUDE], "The answer lacks the redirect_uris.", RENEW)
     expect(not nulls, f"The answer has null members: {', '.join(nulls)}.", RENEW)
+    visit.newcomer = App(client_id, CLAUDE)
     return f"201, a client_id of {len(client_id)} characters"
 
 
@@ -59,26 +62,34 @@ def can_introduce(visit: Visit) -> bool:
 
 @check("stranger.token", "A stranger gets no token", "stranger.register")
 def _(visit: Visit) -> str:
-    for callback in (LOOPBACK, CLAUDE, FOREIGN):
-        app, browser = registered(visit, callback), visit.new_client(BROWSER)
-        asked = ask(visit, app.question(), browser)
-        refuse_code(asked, f"GET /authorize for {callback}")
-        address, decision = visit.endpoint("authorization"), {"decision": "approve"}
-        bare = visit.send("POST", address, browser, params=app.question(), data=decision)
+    attempts = (LOOPBACK, CLAUDE, FOREIGN)
+    visit.each(attempts, lambda callback: break_in(visit, callback))
+    return f"{len(attempts)} attempts, no code and no token"
+
+
+def break_in(visit: Visit, callback: str) -> None:
+    """Does what anybody can do to get a token.
+
+    Raises:
+        Failed: It has worked.
+    """
+    app, browser = registered(visit, callback), visit.new_client(BROWSER)
+    address, decision = visit.endpoint("authorization"), {"decision": "approve"}
+    asked = ask(visit, app.question(), browser)
+    refuse_code(asked, f"GET /authorize for {callback}")
+    for where, form in ((app.question(), decision), ({}, {**app.question(), **decision})):
+        bare = visit.send("POST", address, browser, params=where, data=form)
         refuse_code(bare, f"POST /authorize for {callback}")
-        whole = visit.send("POST", address, browser, data={**app.question(), **decision})
-        refuse_code(whole, f"POST /authorize for {callback}")
-        page = Page(asked)
-        if page.asks:
-            approved = submit(visit, browser, page, decision="approve")
-            refuse_code(approved, f"Approve for {callback}, without a password,")
-        made_up = visit.redeem(app, secrets.token_urlsafe(32))
-        expect(
-            not made_up.is_success,
-            f"POST /token with a made-up code is answered with {shape(made_up)}.",
-            LETS_IN,
-        )
-    return "3 attempts, no code and no token"
+    page = Page(asked)
+    if page.asks:
+        approved = submit(visit, browser, page, decision="approve")
+        refuse_code(approved, f"Approve for {callback}, without a password,")
+    made_up = visit.redeem(app, secrets.token_urlsafe(32))
+    expect(
+        not made_up.is_success,
+        f"POST /token with a made-up code is answered with {shape(made_up)}.",
+        LETS_IN,
+    )
 
 
 @check("stranger.page", "It asks for the owner's approval", "stranger.token", ours=True)

@@ -56,12 +56,14 @@ class Visit:
         self.found = Discovery()  # what a server of others leads its clients to
         self.server: dict[str, Any] = {}  # its metadata
         self.resource: dict[str, Any] = {}  # the MCP endpoint's metadata
+        self.newcomer: App | None = None  # a client that nobody approves
         self.app: App | None = None  # what the owner approves
         self.shown: tuple[App, httpx2.Response] | None = None  # the page that asks for it
         self.foreign: list[tuple[App, httpx2.Response]] = []  # answers to strangers' clients
         self.browser: httpx2.Client | None = None  # where the owner is signed in
         self.code = ""
         self.granted: list[Tokens] = []  # everything to revoke, the newest last
+        self.strays: list[Tokens] = []  # what a stranger was granted, to revoke too
         self.session = ""  # of a server that keeps sessions
         self.instructions = ""
         self.tools: list[dict[str, Any]] = []

@@ -161,7 +161,7 @@ def _(site: Site) -> Fault:
 def _(site: Site) -> Fault:
     own = {"origin": site.url}
     return Asking(
-        lambda asked: "stranger" in asked.headers.get("origin", ""),
+        lambda asked: at("/mcp")(asked) and "stranger" in asked.headers.get("origin", ""),
         lambda asked: asked.headers.update(own),
     )
 
@@ -205,7 +205,7 @@ def _(site: Site) -> Fault:
 @breaks("stranger.client", "a client that is lost is not told to register anew")
 def _(site: Site) -> Fault:
     def change(answer: Answer) -> None:
-        if answer.json["error"] == "invalid_client":
+        if answer.json.get("error") == "invalid_client":
             answer.status, answer.json = 401, {"error": "unauthorized_client"}
 
     return Changing(granting("authorization_code"), change)
@@ -227,11 +227,13 @@ def _(site: Site) -> Fault:
     return Answering(when, lambda asked: json_answer(400, {"error": "invalid_token"}))
 
 
+def asking_nothing(asked: Asked) -> bool:
+    return exactly("POST", "/token")(asked) and not asked.form
+
+
 @breaks("stranger.form", "an error is a page")
 def _(site: Site) -> Fault:
-    return Answering(
-        lambda asked: asked.path == "/token" and not asked.form, lambda asked: html_answer(400)
-    )
+    return Answering(asking_nothing, lambda asked: html_answer(400))
 
 
 @breaks("stranger.form", "a body that is no JSON brings the registration down")
@@ -247,7 +249,7 @@ def _(site: Site) -> Fault:
     def change(answer: Answer) -> None:
         answer.json = {**answer.json, "error_uri": None}
 
-    return Changing(lambda asked: asked.path == "/token" and not asked.form, change)
+    return Changing(asking_nothing, change)
 
 
 @breaks("stranger.slash", "what ends with a slash is not found")
