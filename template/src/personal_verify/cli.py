@@ -71,7 +71,7 @@ def verify(given: argparse.Namespace) -> int:
     finally:
         visit.close()
     if given.json:
-        print(as_json(url, results, ours=visit.ours))
+        print(as_json(url, results, ours=visit.ours if visit.recognised else None))
     else:
         took = time.monotonic() - began
         print_report(Console(highlight=False), url, results, took, ours=visit.ours)

@@ -10,7 +10,17 @@ from urllib.parse import urljoin
 import httpx2
 
 from personal_verify.answers import json_in, shape
-from personal_verify.checks import LETS_IN, RENEW, Failed, check, expect, pass_on
+from personal_verify.checks import (
+    KEEP_CHALLENGE,
+    KEEP_HOST,
+    KEEP_ORIGIN,
+    LETS_IN,
+    RENEW,
+    Failed,
+    check,
+    expect,
+    pass_on,
+)
 from personal_verify.known import HANDSHAKE, SERVER_METADATA
 from personal_verify.visit import Visit
 
@@ -47,7 +57,7 @@ def _(visit: Visit) -> str:
             re.match(r"Bearer .*resource_metadata=", challenge_of(response)),
             f"WWW-Authenticate of {asked} is {challenge_of(response)!r}, without"
             " resource_metadata.",
-            pass_on("the header WWW-Authenticate"),
+            KEEP_CHALLENGE,
         )
     return "401 with resource_metadata"
 
@@ -164,7 +174,7 @@ def _(visit: Visit) -> str:
     expect(
         not own and not same,
         f"A request for the host {STRANGER} is answered as if it were its own.",
-        "Let the proxy pass the Host header on as it came, not set to a fixed name.",
+        KEEP_HOST,
     )
     return shape(knock)
 
@@ -201,6 +211,6 @@ def _(visit: Visit) -> str:
         expect(
             response.status_code == 403,
             f"POST /mcp from a page of {origin} is answered with {shape(response)}, not 403.",
-            "Let the proxy pass the Origin header on as it came.",
+            KEEP_ORIGIN,
         )
     return "403"

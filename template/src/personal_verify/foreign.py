@@ -6,9 +6,9 @@ from urllib.parse import urljoin
 
 import httpx2
 
-from personal_verify.answers import Page, sent_back, shape
+from personal_verify.answers import Page, destination, sent_back, shape
 from personal_verify.apps import App
-from personal_verify.checks import RENEW, check, expect, pass_on
+from personal_verify.checks import RENEW, Skipped, check, expect, pass_on
 from personal_verify.known import BROWSER, CLAUDE, FOREIGN, LOOPBACK
 from personal_verify.signin import app_to_approve, ask, newcomer, registered, submit
 from personal_verify.visit import Visit
@@ -74,7 +74,7 @@ def _(visit: Visit) -> str:
         inside = f"{where}/".startswith(f"{visit.url}/")
         expect(
             not response.is_redirect or inside or "code" in sent_back(response),
-            f"/authorize sends browsers on to {response.headers.get('location')}.",
+            f"/authorize sends browsers on to {destination(response)}.",
             RENEW,
         )
     return f"{2 * len(asked)} requests, each refused by a page"
@@ -82,7 +82,7 @@ def _(visit: Visit) -> str:
 
 @check("stranger.pkce", "There is no sign-in without PKCE", "stranger.register")
 def _(visit: Visit) -> str:
-    app = app_to_approve(visit) if visit.ours else registered(visit, LOOPBACK)
+    app = app_to_approve(visit) if visit.ours else welcome(visit)
     weak = {
         "no challenge": app.question(code_challenge=None, code_challenge_method=None),
         "the method plain": app.question(code_challenge_method="plain"),
@@ -90,10 +90,28 @@ def _(visit: Visit) -> str:
         "a challenge that is no base64url": app.question(code_challenge="+/" * 21 + "="),
     }
     for what, response in visit.each(weak, lambda what: ask(visit, weak[what])):
-        onward = response.is_redirect and "error" not in sent_back(response)
-        accepted = onward or (response.is_success and Page(response).forms)
-        expect(not accepted, f"/authorize accepts a request with {what}.", RENEW)
+        expect(not leads_on(response), f"/authorize accepts a request with {what}.", RENEW)
     return "refused: none, plain, too short, made up"
+
+
+def leads_on(response: httpx2.Response) -> bool:
+    """Tells whether a browser gets nearer to a code: a form, or a redirect without an error."""
+    if response.is_redirect:
+        return "error" not in sent_back(response)
+    return response.is_success and bool(Page(response).forms)
+
+
+def welcome(visit: Visit) -> App:
+    """Returns a client that gets on with a proper request.
+
+    Raises:
+        Skipped: There is none.
+    """
+    for callback in (CLAUDE, LOOPBACK):
+        app = registered(visit, callback)
+        if leads_on(ask(visit, app.question())):
+            return app
+    raise Skipped("/authorize leads no known client on")
 
 
 @check("stranger.forgery", "No foreign page can approve", "stranger.page", ours=True)

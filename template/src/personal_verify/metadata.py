@@ -8,7 +8,7 @@ import httpx2
 
 from personal_verify.answers import Page, json_in, null_members, shape
 from personal_verify.apps import App
-from personal_verify.checks import RENEW, check, expect, pass_on
+from personal_verify.checks import RENEW, Skipped, check, expect, pass_on
 from personal_verify.known import CLAUDE, CLAUDE_DOCUMENT, RESOURCE_METADATA, SERVER_METADATA
 from personal_verify.project import is_loopback
 from personal_verify.signin import ask, registered
@@ -168,8 +168,7 @@ def shows_way(visit: Visit, response: httpx2.Response) -> bool:
 
 @check("metadata.type", "The documents are marked as JSON", "reach.json")
 def _(visit: Visit) -> str:
-    documents = documents_of(visit)
-    for path, response in visit.each(documents, visit.get):
+    for path, response in visit.each(documents_of(visit), visit.get):
         kind = response.headers.get("content-type", "")
         expect(
             response.status_code != 200
@@ -209,9 +208,17 @@ def seconds_in(headers: Any) -> tuple[int, int]:
 
 
 def documents_of(visit: Visit) -> list[str]:
+    """Returns where the documents are.
+
+    Raises:
+        Skipped: There are none.
+    """
     if visit.ours:
         return [SERVER_METADATA, f"{RESOURCE_METADATA}/mcp"]
-    return [place for place in (visit.found.server_at, visit.found.resource_at) if place]
+    places = [place for place in (visit.found.server_at, visit.found.resource_at) if place]
+    if not places:
+        raise Skipped("there is no document")
+    return places
 
 
 def missing(document: dict[str, Any], name: str, *members: str) -> list[str]:

@@ -47,6 +47,7 @@ def recognise(visit: Visit, health: httpx2.Response) -> None:
         f'scope="{SCOPE}' in challenge or SCOPE in scopes(documents[0]),
         isinstance(refusal, dict) and refusal.get("error_description") == REFUSAL,
     )
+    visit.recognised = True
     if sum(signs) >= 2:
         return
     if any(isinstance(d, dict) and {"resource", "issuer"} & set(d) for d in documents) or (
@@ -54,6 +55,7 @@ def recognise(visit: Visit, health: httpx2.Response) -> None:
     ):
         visit.ours = is_our_page(visit)
     elif not healthy:
+        visit.recognised = False
         raise no_server(visit, door, health)
     if not visit.ours:
         visit.found = follow(visit.url, challenge, lambda address: document_at(visit, address))

@@ -19,7 +19,8 @@ NOT_OURS = (
 )
 
 
-def as_json(url: str, results: list[Result], *, ours: bool) -> str:
+def as_json(url: str, results: list[Result], *, ours: bool | None) -> str:
+    """Returns the results; `ours` is null when no MCP server has answered."""
     checks = [
         {"id": r.check.id, "status": r.status, "detail": r.detail, "cure": r.cure} for r in results
     ]

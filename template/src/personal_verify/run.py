@@ -23,13 +23,13 @@ from personal_verify import (  # noqa: F401 - each registers its checks
 from personal_verify.answers import plain
 from personal_verify.checks import (
     CHECKS,
-    ELSEWHERE,
     LOG,
     Check,
     Failed,
     Result,
     Skipped,
     Unreachable,
+    cure_elsewhere,
     every_check,
 )
 from personal_verify.known import NAME
@@ -75,7 +75,7 @@ def outcome(item: Check, visit: Visit, before: dict[str, Result]) -> Result:
         return Result(item, "skip", plain(str(reason)))
     except Failed as failure:
         visit.reached = not isinstance(failure, Unreachable)
-        cure = failure.cure if visit.ours else ELSEWHERE.get(failure.cure, failure.cure)
+        cure = failure.cure if visit.ours else cure_elsewhere(failure.cure)
         return Result(item, "fail", failure.cause, cure)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         cause = plain(f"The answer has another form than clients expect ({error!r}).")

@@ -13,6 +13,8 @@ from personal_verify.known import BROWSER, CALLBACKS, CLAUDE_DOCUMENT
 from personal_verify.project import setting
 from personal_verify.visit import Visit
 
+MOST_REDIRECTS = 5  # before a page
+
 
 def registered(visit: Visit, callback: str) -> App:
     """Returns a new client, with a made-up id when the server refuses its redirect URI.
@@ -50,7 +52,7 @@ def allowed_app(visit: Visit) -> tuple[App, httpx2.Response]:
     own = [f"https://{domain}/callback" for domain in domains if "." in domain]
     for callback in (*CALLBACKS, *own):
         app = registered(visit, callback)
-        response = ask(visit, app.question())
+        response = landed(visit, app)
         if Page(response).forms:
             return app, response
     raise Failed(
@@ -58,6 +60,18 @@ def allowed_app(visit: Visit) -> tuple[App, httpx2.Response]:
         "Name your clients' domains in MCP_ALLOWED_REDIRECT_DOMAINS, for example"
         " claude.ai,claude.com,localhost, then restart.",
     )
+
+
+def landed(visit: Visit, app: App) -> httpx2.Response:
+    """Returns the page to which a request for approval leads, inside the server."""
+    browser = visit.new_client(BROWSER)
+    response = ask(visit, app.question(), browser)
+    for _ in range(MOST_REDIRECTS):
+        where = urljoin(str(response.url), response.headers.get("location", ""))
+        if visit.ours or not response.is_redirect or not where.startswith(f"{visit.url}/"):
+            break
+        response = visit.send("GET", where, browser)
+    return response
 
 
 def shown_page(visit: Visit) -> tuple[App, httpx2.Response]:
@@ -70,7 +84,8 @@ def shown_page(visit: Visit) -> tuple[App, httpx2.Response]:
         try:
             visit.shown = allowed_app(visit)
         except Failed as failure:
-            raise Skipped(failure.cause.rstrip(".")) from failure
+            told = ", see stranger.page" if visit.ours else " of its own with a form"
+            raise Skipped(f"/authorize shows no page{told}") from failure
         visit.app = visit.shown[0]
     return visit.shown
 

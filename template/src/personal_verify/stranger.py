@@ -9,7 +9,7 @@ import httpx2
 
 from personal_verify.answers import Page, json_in, null_members, shape
 from personal_verify.apps import App
-from personal_verify.checks import LETS_IN, RENEW, Skipped, check, expect, pass_on
+from personal_verify.checks import KEEP_FRAMING, LETS_IN, RENEW, Skipped, check, expect, pass_on
 from personal_verify.known import BROWSER, CLAUDE, CLAUDE_DOCUMENT, FOREIGN, LOOPBACK
 from personal_verify.signin import (
     allowed_app,
@@ -124,12 +124,12 @@ def _(visit: Visit) -> str:
     expect(
         "frame-ancestors 'none'" in policy or option.upper() == "DENY",
         "Another site may show the page in a frame and catch the click on Approve.",
-        pass_on("the headers Content-Security-Policy and X-Frame-Options"),
+        KEEP_FRAMING,
     )
     return "neither seen nor clicked from elsewhere"
 
 
-@check("stranger.caching", "No cache keeps the page", "stranger.register")
+@check("stranger.caching", "No cache keeps the page", "stranger.register", ours=True)
 def _(visit: Visit) -> str:
     kept = "no-store" not in headers_of(visit).get("cache-control", "")
     expect(not kept, "Caches may keep the page.", pass_on("Cache-Control"))

@@ -53,6 +53,7 @@ class Visit:
         self.proof = proof
         self.reached = True
         self.ours = True  # False once it turns out that the server is not of this template
+        self.recognised = False  # True once an MCP server has answered
         self.found = Discovery()  # what a server of others leads its clients to
         self.server: dict[str, Any] = {}  # its metadata
         self.resource: dict[str, Any] = {}  # the MCP endpoint's metadata
@@ -157,7 +158,11 @@ class Visit:
 
     def register(self, callback: str) -> httpx2.Response:
         """Registers a client (RFC 7591)."""
-        metadata = {"client_name": NAME, "redirect_uris": [callback]}
+        metadata = {
+            "client_name": NAME,
+            "redirect_uris": [callback],
+            "token_endpoint_auth_method": "none",
+        }
         return self.send("POST", self.endpoint("registration"), json=metadata)
 
     def granting(self, app: App, **form: str) -> httpx2.Response:
