@@ -43,7 +43,8 @@ def test_everything_passes_and_nothing_is_left(house: House, verify: Verify) -> 
 def test_the_json_has_the_agreed_form(house: House, verify_here: Verify) -> None:
     report = verify_here(house.url, "--json")
 
-    assert set(report.json) == {"url", "ok", "checks"}
+    assert set(report.json) == {"url", "ok", "ours", "checks"}
+    assert report.json["ours"] is True
     assert report.json["url"] == house.url
     assert report.json["ok"] is True
     for check in report.json["checks"]:

@@ -6,7 +6,7 @@ import json
 import re
 from html.parser import HTMLParser
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import httpx2
 
@@ -28,7 +28,7 @@ def shape(response: httpx2.Response) -> str:
     """Describes an answer in a few words."""
     told = f"status {response.status_code}"
     if 300 <= response.status_code < 400:
-        return f"{told}, a redirect to {response.headers.get('location', 'nowhere')}"
+        return f"{told}, a redirect to {destination(response)}"
     if is_html(response):
         title = re.search(r"<title[^>]*>([^<]*)", response.text, re.IGNORECASE)
         return f"{told}, an HTML page{f' titled {title[1].strip()!r}' if title else ''}"
@@ -36,6 +36,12 @@ def shape(response: httpx2.Response) -> str:
     if isinstance(value, dict) and isinstance(value.get("error"), str):
         return f"{told}, {value['error']}"
     return told
+
+
+def destination(response: httpx2.Response) -> str:
+    """Returns where an answer leads, without a code that it may carry."""
+    where = str(response.headers.get("location", "nowhere"))
+    return re.sub(r"(?<=[?&#])(code|access_token)=[^&#]*", r"\1=…", where)
 
 
 def plain(text: str) -> str:
@@ -78,8 +84,8 @@ def sent_back(response: httpx2.Response) -> dict[str, str]:
     """Returns the parameters that a redirect carries, none for any other answer."""
     if not 300 <= response.status_code < 400:
         return {}
-    where = urlsplit(response.headers.get("location", ""))
-    return {name: values[0] for name, values in parse_qs(f"{where.query}&{where.fragment}").items()}
+    _, *carried = re.split("[?#]", response.headers.get("location", ""))
+    return {name: values[0] for name, values in parse_qs("&".join(carried)).items()}
 
 
 def null_members(value: Any, path: str = "") -> list[str]:

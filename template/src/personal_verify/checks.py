@@ -6,6 +6,7 @@ reason. It judges one thing only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,12 +21,44 @@ LETS_IN = (
     "Take the server off the network, for anybody gets in, until `uvx copier update --defaults`"
     " has renewed src/personal_auth."
 )
+KEEP_HOST = "Let the proxy pass the Host header on as it came, not set to a fixed name."
+KEEP_ORIGIN = "Let the proxy pass the Origin header on as it came."
+KEEP_CHALLENGE = "Let the proxy or tunnel pass the header WWW-Authenticate on unchanged."
+KEEP_FRAMING = (
+    "Let the proxy or tunnel pass the headers Content-Security-Policy and X-Frame-Options on"
+    " unchanged."
+)
 # What is said instead where the server was not made from the template.
+GUARD = (
+    "Let the server refuse what is not its own (FastMCP: FASTMCP_HTTP_HOST_ORIGIN_PROTECTION=true"
+    " and FASTMCP_HTTP_ALLOWED_HOSTS), and the proxy pass Host and Origin on unchanged."
+)
 ELSEWHERE = {
     RENEW: "Correct it in the server's own code, or move your tools to a server of this template.",
     LETS_IN: "Take the server off the network, for anybody gets in, until the owner is asked.",
     UPGRADE: "Renew the server's MCP library, then restart the server.",
+    KEEP_HOST: GUARD,
+    KEEP_ORIGIN: GUARD,
+    KEEP_FRAMING: "Let the server send Content-Security-Policy: frame-ancestors 'none' with it.",
+    KEEP_CHALLENGE: "Let the server name resource_metadata in WWW-Authenticate (RFC 9728 §5.1), and"
+    " the proxy or tunnel pass the header on unchanged.",
 }
+WORDS_ELSEWHERE = (  # settings and commands that only servers of the template have
+    (r"MCP_PUBLIC_URL=(\S+)", r"its public URL to \1"),
+    (r"MCP_PUBLIC_URL", "its public URL"),
+    (r"MCP_ALLOWED_REDIRECT_DOMAINS", "the server's list of allowed addresses"),
+    (r", or set MCP_CLIENT_DOCUMENTS=false in \.env and restart", ""),
+    (r" in \.env\b", ""),
+    (r" \(`uv run [^`]*`\)| with `uv run [^`]*`", ""),
+)
+
+
+def cure_elsewhere(cure: str) -> str:
+    """Returns a cure for a server that was not made from the template."""
+    cure = ELSEWHERE.get(cure, cure)
+    for pattern, words in WORDS_ELSEWHERE:
+        cure = re.sub(pattern, words, cure)
+    return cure
 
 
 class Failed(Exception):
@@ -38,6 +71,10 @@ class Failed(Exception):
 
 class Unreachable(Failed):
     """There is no connection to the server: no later check can tell anything."""
+
+
+class NoServer(Unreachable):
+    """Something answers, but no MCP server: no later check can tell anything either."""
 
 
 class Skipped(Exception):

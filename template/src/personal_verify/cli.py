@@ -80,9 +80,10 @@ def verify(given: argparse.Namespace) -> int:
     finally:
         visit.close()
     if given.json:
-        print(as_json(url, results))
+        print(as_json(url, results, ours=visit.ours if visit.recognised else None))
     else:
-        print_report(Console(highlight=False), url, results, time.monotonic() - began)
+        took = time.monotonic() - began
+        print_report(Console(highlight=False), url, results, took, ours=visit.ours)
     if given.password_file is not None and not given.password_file.exists():
         print(
             f"The server has removed {given.password_file} at this first sign-in; if you did not"

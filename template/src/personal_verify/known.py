@@ -13,6 +13,7 @@ RESOURCE_METADATA = "/.well-known/oauth-protected-resource"
 
 LOOPBACK = "http://127.0.0.1:8912/callback"  # nobody has to listen there: no redirect is followed
 CLAUDE = "https://claude.ai/api/mcp/auth_callback"
+CLAUDE_DOCUMENT = "https://claude.ai/oauth/mcp-oauth-client-metadata"
 FOREIGN = "https://stranger.example/callback"
 CALLBACKS = (
     LOOPBACK,

@@ -1,55 +1,81 @@
-"""Do clients discover what they need, and the same everywhere?"""
+"""Do clients discover what they need to sign in?"""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from personal_verify.answers import json_in, null_members, shape
-from personal_verify.checks import RENEW, check, expect, pass_on
-from personal_verify.known import OPENID, RESOURCE_METADATA, SERVER_METADATA
+import httpx2
+
+from personal_verify.answers import Page, json_in, null_members, shape
+from personal_verify.apps import App
+from personal_verify.checks import RENEW, Skipped, check, expect, pass_on
+from personal_verify.known import CLAUDE, CLAUDE_DOCUMENT, RESOURCE_METADATA, SERVER_METADATA
+from personal_verify.project import is_loopback
+from personal_verify.signin import ask, registered
 from personal_verify.visit import Visit
 
-ENDPOINTS = {
-    "authorization_endpoint": "/authorize",
-    "token_endpoint": "/token",
-    "registration_endpoint": "/register",
-    "revocation_endpoint": "/revoke",
-}
+ENDPOINTS = ("authorization_endpoint", "token_endpoint")
 LISTED = {
     "response_types_supported": ("code",),
     "grant_types_supported": ("authorization_code", "refresh_token"),
 }
+OFFER = "Let the server offer a sign-in as MCP's authorization chapter has it (RFC 9728, RFC 8414)."
 
 
 @check("metadata.server", "The sign-in can be discovered", "reach.json")
 def _(visit: Visit) -> str:
-    document = fetched(visit, SERVER_METADATA)
-    for name in ("issuer", *ENDPOINTS):
+    expect(
+        visit.ours or visit.found.server_at,
+        "Nothing names an authorization server, so clients such as Claude cannot sign in.",
+        OFFER,
+    )
+    document = fetched(visit, SERVER_METADATA if visit.ours else visit.found.server_at)
+    needed = (*ENDPOINTS, "revocation_endpoint") if visit.ours else ENDPOINTS
+    for name in ("issuer", *needed):
         expect(isinstance(document.get(name), str), f"{name} is missing.", RENEW)
     for name, members in LISTED.items():
         lacks = missing(document, name, *members)
         expect(not lacks, f"{name} lacks {', '.join(lacks)}.", RENEW)
     visit.server = document
-    return f"registration_endpoint and {len(document) - 1} more"
+    where = f", at {visit.found.elsewhere}" if visit.found.elsewhere else ""
+    return f"issuer and {len(document) - 1} more{where}"
 
 
 @check("metadata.resource", "The MCP endpoint can be discovered", "reach.json")
 def _(visit: Visit) -> str:
-    document = fetched(visit, f"{RESOURCE_METADATA}/mcp")
+    own = f"{RESOURCE_METADATA}/mcp"
+    expect(
+        visit.ours or visit.found.resource_at,
+        f"Neither the challenge nor {own} leads to the metadata of the MCP endpoint.",
+        OFFER,
+    )
+    document = fetched(visit, own if visit.ours else visit.found.resource_at)
     servers = document.get("authorization_servers")
-    one = isinstance(servers, list) and len(servers) == 1
+    one = isinstance(servers, list) and len(servers) == 1 and isinstance(servers[0], str)
     expect(isinstance(document.get("resource"), str), "resource is missing.", RENEW)
     expect(one, "authorization_servers must name exactly one server.", RENEW)
     lacks = missing(document, "bearer_methods_supported", "header")
-    expect(not lacks, "bearer_methods_supported lacks header.", RENEW)
+    allowed = not lacks or (not visit.ours and "bearer_methods_supported" not in document)
+    expect(allowed, "bearer_methods_supported lacks header.", RENEW)
     visit.resource = document
     return "one resource, one authorization server"
 
 
+@check("metadata.registration", "Clients can introduce themselves", "metadata.server")
+def _(visit: Visit) -> str:
+    named = isinstance(visit.server.get("registration_endpoint"), str)
+    document = visit.server.get("client_id_metadata_document_supported") is True
+    expect(
+        named or (document and not visit.ours),
+        "registration_endpoint is missing, so clients cannot register themselves.",
+        RENEW,
+    )
+    return "registration_endpoint" if named else "by a metadata document only"
+
+
 @check("metadata.public_clients", "Clients need no secret", "metadata.server")
 def _(visit: Visit) -> str:
-    known = ("none", "client_secret_post", "client_secret_basic")
+    known = ("none", "client_secret_post", "client_secret_basic") if visit.ours else ("none",)
     lacks = missing(visit.server, "token_endpoint_auth_methods_supported", *known)
     expect(
         not lacks,
@@ -57,13 +83,15 @@ def _(visit: Visit) -> str:
         " fail.",
         RENEW,
     )
-    return "none, or a secret in either way"
+    return "none, or a secret in either way" if visit.ours else "none"
 
 
 @check("metadata.pkce", "PKCE is announced", "metadata.server")
 def _(visit: Visit) -> str:
-    lacks = missing(visit.server, "code_challenge_methods_supported", "S256")
-    expect(not lacks, "code_challenge_methods_supported lacks S256, so that clients stop.", RENEW)
+    name = "code_challenge_methods_supported"
+    lacks = missing(visit.server, name, "S256")
+    expect(not lacks, f"{name} lacks S256, so that clients stop.", RENEW)
+    expect("plain" not in visit.server[name], f"{name} offers plain, which proves nothing.", RENEW)
     return "S256"
 
 
@@ -78,13 +106,22 @@ def _(visit: Visit) -> str:
     return "iss, as RFC 9207 has it"
 
 
-@check("metadata.scopes", "Clients may stay signed in", "metadata.server", "metadata.resource")
+@check("metadata.scopes", "Clients may stay signed in", "metadata.server")
 def _(visit: Visit) -> str:
     lacks = missing(visit.server, "scopes_supported", "offline_access")
     expect(not lacks, "scopes_supported lacks offline_access: ChatGPT logs its users out.", RENEW)
+    return "offline_access"
+
+
+@check("metadata.resource_scopes", "No offline_access at the endpoint", "metadata.resource")
+def _(visit: Visit) -> str:
     offered = visit.resource.get("scopes_supported", [])
-    expect("offline_access" not in offered, "The resource's scopes name offline_access.", RENEW)
-    return "offline_access, of the server only"
+    expect(
+        isinstance(offered, list) and "offline_access" not in offered,
+        f"The resource's scopes are {offered}, which must be a list without offline_access.",
+        RENEW,
+    )
+    return f"{len(offered)} of its own"
 
 
 @check("metadata.documents", "Clients may name a document", "metadata.server")
@@ -95,61 +132,93 @@ def _(visit: Visit) -> str:
     return "or register themselves" if offered else "switched off: clients register themselves"
 
 
-@check("metadata.places", "It says the same everywhere", "metadata.server", "metadata.resource")
+@check("metadata.fetch", "It can fetch Claude's document", "metadata.documents")
 def _(visit: Visit) -> str:
-    places = {
-        f"{SERVER_METADATA}/mcp": visit.server,
-        OPENID: visit.server,
-        f"{OPENID}/mcp": visit.server,
-        RESOURCE_METADATA: visit.resource,
-    }
-    for path, response in visit.each(places, visit.get):
-        expect(
-            response.status_code == 200 and json_in(response) == places[path],
-            f"{path} gives another document ({shape(response)}).",
-            "Let the proxy or tunnel lead all of /.well-known/ to the server, and cache none.",
-        )
-    return "6 addresses, 2 documents"
-
-
-@check("metadata.slash", "No address ends with a slash", "metadata.server", "metadata.resource")
-def _(visit: Visit) -> str:
-    named = {"issuer": visit.server["issuer"], "resource": visit.resource["resource"]}
-    named["authorization server"] = str(visit.resource["authorization_servers"][0])
-    for what, address in named.items():
-        expect(
-            not address.endswith("/"),
-            f"The {what} {address} ends with a slash, and clients compare it byte for byte.",
-            f"Set MCP_PUBLIC_URL={visit.url} without a slash in .env, then restart the server.",
-        )
-    return "issuer, resource, authorization server"
-
-
-@check("metadata.issuer", "It knows its public address", "metadata.server", "metadata.resource")
-def _(visit: Visit) -> str:
-    url, issuer = visit.url, visit.server["issuer"].rstrip("/")
-    cure = f"Set MCP_PUBLIC_URL={url} in .env and restart, or verify the address that it names."
-    expect(issuer == url, f"The server calls itself {issuer}, but was reached at {url}.", cure)
-    for name, path in ENDPOINTS.items():
-        given = visit.server[name]
-        expect(given == url + path, f"{name} is {given}, not {url}{path}.", cure)
-    resource, servers = visit.resource["resource"], visit.resource["authorization_servers"]
-    expect(resource.rstrip("/") == f"{url}/mcp", f"The resource is {resource}.", cure)
-    expect(servers[0].rstrip("/") == url, f"authorization_servers is {servers}, not {url}.", cure)
-    return f"issuer {issuer}"
-
-
-@check("metadata.challenge", "The challenge leads to it", "metadata.issuer")
-def _(visit: Visit) -> str:
-    challenge = visit.begin("POST", "/mcp").headers.get("www-authenticate", "")
-    named = re.search(r'resource_metadata="([^"]*)"', challenge)
-    expected = f"{visit.url}{RESOURCE_METADATA}/mcp"
+    if visit.server.get("client_id_metadata_document_supported") is not True:
+        return "switched off"
+    if visit.found.elsewhere:
+        return f"left to {visit.found.elsewhere}"
+    if not fetches_documents(visit.url):
+        return "not needed on this computer: tried at a public address"
+    response = ask(visit, App(CLAUDE_DOCUMENT, CLAUDE).question())
+    if shows_way(visit, response):
+        return CLAUDE_DOCUMENT
+    if not shows_way(visit, ask(visit, registered(visit, CLAUDE).question())):
+        return "Claude may not connect here, however it names itself"
     expect(
-        named is None or named[1] == expected,  # whether there is one, stranger.challenge says
-        f"WWW-Authenticate names {named and named[1]}, not {expected}.",
-        pass_on("the header WWW-Authenticate"),
+        False,
+        f"/authorize answers Claude, which names {CLAUDE_DOCUMENT}, with {shape(response)}.",
+        "Let the server reach https://claude.ai (try `curl -sI https://claude.ai` on its machine"
+        " or in its container), or set MCP_CLIENT_DOCUMENTS=false in .env and restart.",
     )
-    return "an absolute address of this server"
+    return ""
+
+
+def fetches_documents(url: str) -> bool:
+    """Tells whether a server at a URL has to fetch what clients publish."""
+    return url.startswith("https:") and not is_loopback(url)
+
+
+def shows_way(visit: Visit, response: httpx2.Response) -> bool:
+    """Tells whether a browser gets on from here, to the page or to a sign-in."""
+    if visit.ours:
+        return Page(response).asks
+    return response.status_code < 400
+
+
+@check("metadata.type", "The documents are marked as JSON", "reach.json")
+def _(visit: Visit) -> str:
+    for path, response in visit.each(documents_of(visit), visit.get):
+        kind = response.headers.get("content-type", "")
+        expect(
+            response.status_code != 200
+            or kind.partition(";")[0].strip().lower() == "application/json",
+            f"The Content-Type of {path} is {kind!r}, not application/json.",
+            pass_on("the header Content-Type"),
+        )
+    return "application/json"
+
+
+LONG_SECONDS = 60 * 60  # 1 hour
+
+
+@check("metadata.caching", "No cache keeps old documents", "reach.json")
+def _(visit: Visit) -> str:
+    documents = documents_of(visit)
+    cure = (
+        "Cloudflare: under Caching > Cache Rules let this host bypass the cache, and let the"
+        " Browser Cache TTL respect existing headers; elsewhere cache nothing below /.well-known/."
+    )
+    for path, response in visit.each(documents, visit.get):
+        life, age = seconds_in(response.headers)
+        expect(life <= LONG_SECONDS, f"{path} may be kept for {life} s, so changes are late.", cure)
+        expect(age <= LONG_SECONDS, f"{path} comes from a cache, {age} s old.", cure)
+    return "an hour at most"
+
+
+def seconds_in(headers: Any) -> tuple[int, int]:
+    """Returns how long caches may keep an answer, and how long one has kept it."""
+    life = 0
+    for part in headers.get("cache-control", "").lower().split(","):
+        name, _, value = part.strip().partition("=")
+        if name in {"max-age", "s-maxage"} and value.strip('"').isdigit():
+            life = max(life, int(value.strip('"')))
+    age = headers.get("age", "")
+    return life, int(age) if age.isdigit() else 0
+
+
+def documents_of(visit: Visit) -> list[str]:
+    """Returns where the documents are.
+
+    Raises:
+        Skipped: There are none.
+    """
+    if visit.ours:
+        return [SERVER_METADATA, f"{RESOURCE_METADATA}/mcp"]
+    places = [place for place in (visit.found.server_at, visit.found.resource_at) if place]
+    if not places:
+        raise Skipped("there is no document")
+    return places
 
 
 def missing(document: dict[str, Any], name: str, *members: str) -> list[str]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 
 from personal_verify.answers import is_html, json_in, shape
-from personal_verify.checks import Skipped, check, expect, pass_on
+from personal_verify.checks import check, expect, pass_on
 from personal_verify.known import RESOURCE_METADATA, SERVER_METADATA
-from personal_verify.project import command
-from personal_verify.signin import is_our_page
+from personal_verify.recognition import how_to_lead_there, recognise
 from personal_verify.visit import Visit
 
 
@@ -17,14 +16,13 @@ def _(visit: Visit) -> str:
     began = time.perf_counter()
     response = visit.get("/healthz")
     took = (time.perf_counter() - began) * 1000
-    answers = response.status_code == 200 and response.text.strip() == "ok"
-    if not answers and is_of_others(visit):
-        visit.ours = False
-        raise Skipped("this server was not made from copier-personal-mcp")
+    recognise(visit, response)
+    if not visit.ours:
+        return f"an MCP server, not made from copier-personal-mcp, after {took:.0f} ms"
     expect(
-        answers,
+        response.status_code == 200 and response.text.strip() == "ok",
         f"GET /healthz is answered with {shape(response)}.",
-        f"Start the server with `uv run {command()}`, and point the tunnel or proxy at its port.",
+        how_to_lead_there(),
     )
     return f"/healthz says ok after {took:.0f} ms"
 
@@ -45,14 +43,8 @@ def _(visit: Visit) -> str:
             " WAF, and Zero Trust > Access; ngrok: use a domain of your own).",
         )
         expect(
-            response.status_code != 404 or json_in(response) is not None,
+            response.status_code != 404 or json_in(response) is not None or not visit.ours,
             f"{path} gives {shape(response)} without JSON, which clients try to read.",
             pass_on("the server's own errors"),
         )
     return "no redirect and no HTML"
-
-
-def is_of_others(visit: Visit) -> bool:
-    """Tells whether an MCP server answers that was not made from this template."""
-    document = json_in(visit.get(f"{RESOURCE_METADATA}/mcp"))
-    return isinstance(document, dict) and "resource" in document and not is_our_page(visit)

@@ -13,20 +13,33 @@ from personal_verify.checks import GROUPS, Result
 STYLES = {"pass": "green", "fail": "bold red", "skip": "yellow"}
 
 
-def as_json(url: str, results: list[Result]) -> str:
+NOT_OURS = (
+    "This server was not made from copier-personal-mcp, so {} checks of what only its template"
+    " promises are left out."
+)
+
+
+def as_json(url: str, results: list[Result], *, ours: bool | None) -> str:
+    """Returns the results; `ours` is null when no MCP server has answered."""
     checks = [
         {"id": r.check.id, "status": r.status, "detail": r.detail, "cure": r.cure} for r in results
     ]
-    return json.dumps({"url": url, "ok": passed(results), "checks": checks}, indent=2)
+    whole = {"url": url, "ok": passed(results), "ours": ours, "checks": checks}
+    return json.dumps(whole, indent=2)
 
 
 def passed(results: list[Result]) -> bool:
     return all(result.status != "fail" for result in results)
 
 
-def print_report(console: Console, url: str, results: list[Result], seconds: float) -> None:
+def print_report(
+    console: Console, url: str, results: list[Result], seconds: float, *, ours: bool
+) -> None:
     marks = marks_for(console.encoding)
     console.print(Text(f"{url}/mcp", style="bold"))
+    if not ours:
+        left_out = sum(result.status == "skip" and result.check.ours for result in results)
+        console.print(Text(NOT_OURS.format(left_out)))
     for group, title in GROUPS.items():
         inside = [result for result in results if result.check.group == group]
         if inside:

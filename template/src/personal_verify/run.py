@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from personal_verify import (  # noqa: F401 - each registers its checks
+    door,
     edge,
+    foreign,
     grant,
     metadata,
     owner,
+    places,
     protocol,
     reach,
+    refusals,
     state,
     stranger,
     tools,
@@ -20,13 +24,13 @@ from personal_verify import (  # noqa: F401 - each registers its checks
 from personal_verify.answers import plain
 from personal_verify.checks import (
     CHECKS,
-    ELSEWHERE,
     LOG,
     Check,
     Failed,
     Result,
     Skipped,
     Unreachable,
+    cure_elsewhere,
     every_check,
 )
 from personal_verify.known import NAME
@@ -79,7 +83,7 @@ def judged(item: Check, visit: Visit, before: dict[str, Result]) -> Result:
         return Result(item, "skip", str(reason))
     except Failed as failure:
         visit.reached = not isinstance(failure, Unreachable)
-        cure = failure.cure if visit.ours else ELSEWHERE.get(failure.cure, failure.cure)
+        cure = failure.cure if visit.ours else cure_elsewhere(failure.cure)
         return Result(item, "fail", failure.cause, cure)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         cause = f"The answer has another form than clients expect ({error!r})."
@@ -105,12 +109,12 @@ def in_order(ids: Iterable[str]) -> list[Check]:
 def leave_nothing_behind(visit: Visit) -> bool:
     """Revokes everything that was granted; False when something may be left."""
     gone = True
-    for tokens in visit.granted:
+    for tokens in (*visit.strays, *visit.granted):
         try:
             visit.end_session(tokens.access)
             token = tokens.refresh or tokens.access
             visit.form(visit.endpoint("revocation"), token=token, client_id=tokens.app.id)
             gone = not visit.opens(tokens.access) and gone
-        except Failed:
+        except (Failed, Skipped):
             gone = False
     return gone

@@ -9,16 +9,29 @@ import httpx2
 from personal_verify.answers import Page, json_in, sent_back, shape
 from personal_verify.apps import App
 from personal_verify.checks import LETS_IN, RENEW, Failed, Skipped, expect
-from personal_verify.known import BROWSER, CALLBACKS, CLAUDE
+from personal_verify.known import BROWSER, CALLBACKS, CLAUDE_DOCUMENT
 from personal_verify.project import setting
 from personal_verify.visit import Visit
 
+MOST_REDIRECTS = 5  # before a page
+
 
 def registered(visit: Visit, callback: str) -> App:
-    """Returns a new client, with a made-up id when the server refuses its redirect URI."""
+    """Returns a new client, with a made-up id when the server refuses its redirect URI.
+
+    Where nobody can register, it comes as Claude does, with the address of Claude's document.
+    """
+    if not visit.ours and visit.found.takes_documents and not visit.found.endpoint("registration"):
+        return App(CLAUDE_DOCUMENT, callback)
     answer = json_in(visit.register(callback))
     client_id = answer.get("client_id") if isinstance(answer, dict) else None
     return App(client_id if isinstance(client_id, str) else "refused", callback)
+
+
+def newcomer(visit: Visit) -> App:
+    """Returns the client that registered first, and that nobody approves."""
+    assert visit.newcomer is not None, "stranger.register has passed"
+    return visit.newcomer
 
 
 def ask(
@@ -39,7 +52,7 @@ def allowed_app(visit: Visit) -> tuple[App, httpx2.Response]:
     own = [f"https://{domain}/callback" for domain in domains if "." in domain]
     for callback in (*CALLBACKS, *own):
         app = registered(visit, callback)
-        response = ask(visit, app.question())
+        response = landed(visit, app)
         if Page(response).forms:
             return app, response
     raise Failed(
@@ -49,24 +62,37 @@ def allowed_app(visit: Visit) -> tuple[App, httpx2.Response]:
     )
 
 
-def app_to_approve(visit: Visit) -> App:
-    """Returns the client that this visit asks for.
+def landed(visit: Visit, app: App) -> httpx2.Response:
+    """Returns the page to which a request for approval leads, inside the server."""
+    browser = visit.new_client(BROWSER)
+    response = ask(visit, app.question(), browser)
+    for _ in range(MOST_REDIRECTS):
+        where = urljoin(str(response.url), response.headers.get("location", ""))
+        if visit.ours or not response.is_redirect or not where.startswith(f"{visit.url}/"):
+            break
+        response = visit.send("GET", where, browser)
+    return response
+
+
+def shown_page(visit: Visit) -> tuple[App, httpx2.Response]:
+    """Returns the client that this visit asks for, and the page that asks for it.
 
     Raises:
         Skipped: None of the known clients may return to itself.
     """
-    if visit.app is None:
+    if visit.shown is None:
         try:
-            visit.app, _ = allowed_app(visit)
+            visit.shown = allowed_app(visit)
         except Failed as failure:
-            raise Skipped(failure.cause) from failure
-    return visit.app
+            told = ", see stranger.page" if visit.ours else " of its own with a form"
+            raise Skipped(f"/authorize shows no page{told}") from failure
+        visit.app = visit.shown[0]
+    return visit.shown
 
 
-def is_our_page(visit: Visit) -> bool:
-    """Tells whether the authorization endpoint shows the consent page of this template."""
-    page = Page(ask(visit, registered(visit, CLAUDE).question()))
-    return page.asks and page.passwords == ["password"]
+def app_to_approve(visit: Visit) -> App:
+    """Returns the client that this visit asks for; raises as `shown_page` does."""
+    return visit.app or shown_page(visit)[0]
 
 
 def submit(visit: Visit, browser: httpx2.Client, page: Page, **fields: str) -> httpx2.Response:

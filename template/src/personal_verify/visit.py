@@ -16,19 +16,21 @@ import httpx2
 
 from personal_verify.answers import json_in, message_in, shape
 from personal_verify.apps import App, Tokens
-from personal_verify.checks import LOG, Failed, Unreachable
+from personal_verify.checks import LOG, Failed, Skipped, Unreachable
+from personal_verify.discovery import Discovery
 from personal_verify.known import CLIENT, HANDSHAKE, NAME
 from personal_verify.project import is_loopback
 from personal_verify.unreachable import TIMEOUT_SECONDS, why_unreachable
 
 AT_ONCE = 8  # requests at the same time
-FALLBACK = {  # where clients look when the metadata cannot be had
+PATHS = {  # of a server of this template, whatever its metadata says
     "authorization": "/authorize",
     "token": "/token",
     "registration": "/register",
     "revocation": "/revoke",
 }
 Item = TypeVar("Item")
+Given = TypeVar("Given")
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,18 @@ class Visit:
         self.proof = proof
         self.reached = True
         self.ours = True  # False once it turns out that the server is not of this template
+        self.recognised = False  # True once an MCP server has answered
+        self.found = Discovery()  # what a server of others leads its clients to
         self.server: dict[str, Any] = {}  # its metadata
         self.resource: dict[str, Any] = {}  # the MCP endpoint's metadata
+        self.newcomer: App | None = None  # a client that nobody approves
         self.app: App | None = None  # what the owner approves
+        self.shown: tuple[App, httpx2.Response] | None = None  # the page that asks for it
+        self.foreign: list[tuple[App, httpx2.Response]] = []  # answers to strangers' clients
         self.browser: httpx2.Client | None = None  # where the owner is signed in
         self.code = ""
         self.granted: list[Tokens] = []  # everything to revoke, the newest last
+        self.strays: list[Tokens] = []  # what a stranger was granted, to revoke too
         self.session = ""  # of a server that keeps sessions
         self.instructions = ""
         self.tools: list[dict[str, Any]] = []
@@ -64,6 +72,7 @@ class Visit:
         # Set apart from trust_env, which also decides about proxies: SSL_CERT_FILE always counts.
         self._tls = httpx2.create_ssl_context() if url.startswith("https:") else False
         self._client = self.new_client(CLIENT)
+        self._abroad: httpx2.Client | None = None
 
     def hiding(self, text: str) -> str:
         """Returns a text without the secrets of this visit, which a server may have repeated."""
@@ -83,6 +92,16 @@ class Visit:
         )
         return self._closing.enter_context(client)
 
+    def _for(self, address: str) -> httpx2.Client:
+        """Returns who asks at an address; certificates of other servers are always checked."""
+        if self._tls or not address.startswith("https:"):
+            return self._client
+        if self._abroad is None:
+            agent = {"User-Agent": CLIENT}
+            client = httpx2.Client(headers=agent, timeout=TIMEOUT_SECONDS)
+            self._abroad = self._closing.enter_context(client)
+        return self._abroad
+
     def close(self) -> None:
         self._closing.close()
 
@@ -96,7 +115,7 @@ class Visit:
             Failed: The connection broke, or there was no answer in time.
         """
         with self._explained(f"{method} {path}"):
-            return (client or self._client).request(method, path, **options)
+            return (client or self._for(path)).request(method, path, **options)
 
     def begin(self, method: str, path: str, **options: Any) -> httpx2.Response:
         """Returns the beginning of an answer, which may have no end; raises as `send` does."""
@@ -116,9 +135,7 @@ class Visit:
             cause = f"{what} got no proper answer ({type(error).__name__})."
             raise Failed(cause, "Look at the log of the server and of the tunnel.") from error
 
-    def each(
-        self, items: Iterable[Item], ask: Callable[[Item], httpx2.Response]
-    ) -> list[tuple[Item, httpx2.Response]]:
+    def each(self, items: Iterable[Item], ask: Callable[[Item], Given]) -> list[tuple[Item, Given]]:
         """Returns the answers about several things, asked at the same time; raises as `ask` does.
 
         A far server takes a tenth of a second for each answer, and there are many.
@@ -128,9 +145,17 @@ class Visit:
             return list(zip(things, pool.map(ask, things), strict=True))
 
     def endpoint(self, name: str) -> str:
-        """Returns an endpoint's address: on servers not of this template as the metadata has it."""
-        given = None if self.ours else self.server.get(f"{name}_endpoint")
-        return given if isinstance(given, str) else self.url + FALLBACK[name]
+        """Returns an endpoint's address: on servers not of this template as the metadata has it.
+
+        Raises:
+            Skipped: The metadata names none that a client would use.
+        """
+        if self.ours:
+            return self.url + PATHS[name]
+        given = self.found.endpoint(name)
+        if not given:
+            raise Skipped(f"no {name} endpoint is named")
+        return given
 
     def get(self, path: str) -> httpx2.Response:
         return self.send("GET", path)
@@ -140,7 +165,11 @@ class Visit:
 
     def register(self, callback: str) -> httpx2.Response:
         """Registers a client (RFC 7591)."""
-        metadata = {"client_name": NAME, "redirect_uris": [callback]}
+        metadata = {
+            "client_name": NAME,
+            "redirect_uris": [callback],
+            "token_endpoint_auth_method": "none",
+        }
         return self.send("POST", self.endpoint("registration"), json=metadata)
 
     def granting(self, app: App, **form: str) -> httpx2.Response:

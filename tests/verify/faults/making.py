@@ -19,13 +19,15 @@ RESOURCE_METADATA = "/.well-known/oauth-protected-resource"
 class Broken:
     """A sentence, the check that fails, and what makes the fault for a server at a URL.
 
-    `also` are the checks that fail too, because the same fault is theirs to notice.
+    `also` are the checks that fail too, because the same fault is theirs to notice. A `public`
+    fault shows only where the server has to fetch what clients publish.
     """
 
     sentence: str
     check: str
     make: Callable[[Site], Fault]
     also: tuple[str, ...] = ()
+    public: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,10 @@ class Site:
 BROKEN: list[Broken] = []
 
 
-def breaks(check: str, sentence: str, *also: str) -> Callable[[Callable[[Site], Fault]], None]:
-    return lambda make: BROKEN.append(Broken(sentence, check, make, also))
+def breaks(
+    check: str, sentence: str, *also: str, public: bool = False
+) -> Callable[[Callable[[Site], Fault]], None]:
+    return lambda make: BROKEN.append(Broken(sentence, check, make, also, public))
 
 
 class Answering(Fault):
@@ -94,6 +98,14 @@ def granting(kind: str) -> Callable[[Asked], bool]:
 def without(*names: str) -> Callable[[Answer], None]:
     def change(answer: Answer) -> None:
         answer.headers = {k: v for k, v in answer.headers.items() if k.lower() not in names}
+
+    return change
+
+
+def with_header(name: str, value: str) -> Callable[[Answer], None]:
+    def change(answer: Answer) -> None:
+        without(name)(answer)
+        answer.headers[name] = value
 
     return change
 

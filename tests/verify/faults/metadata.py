@@ -11,16 +11,19 @@ from tests.verify.faults.making import (
     Answering,
     Changing,
     Site,
+    asking,
     at,
     breaks,
     exactly,
     replacing,
+    with_header,
     with_members,
+    without,
 )
-from tests.verify.proxy import Answer, Fault, json_answer
+from tests.verify.proxy import Answer, Asked, Fault, html_answer, json_answer
 
 
-@breaks("metadata.server", "the metadata has no registration endpoint")
+@breaks("metadata.registration", "the metadata has no registration endpoint")
 def _(site: Site) -> Fault:
     return Changing(at(SERVER_METADATA, OPENID), with_members(registration_endpoint=...))
 
@@ -43,7 +46,23 @@ def _(site: Site) -> Fault:
     return Changing(at(RESOURCE_METADATA), with_members(authorization_servers=servers))
 
 
-@breaks("metadata.scopes", "the resource offers offline_access")
+@breaks("metadata.server", "the metadata has no token endpoint")
+def _(site: Site) -> Fault:
+    return Changing(at(SERVER_METADATA, OPENID), with_members(token_endpoint=...))
+
+
+@breaks("metadata.server", "refreshing is not announced")
+def _(site: Site) -> Fault:
+    members = with_members(grant_types_supported=["authorization_code"])
+    return Changing(at(SERVER_METADATA, OPENID), members)
+
+
+@breaks("metadata.scopes", "the server does not offer offline_access")
+def _(site: Site) -> Fault:
+    return Changing(at(SERVER_METADATA, OPENID), with_members(scopes_supported=["tools"]))
+
+
+@breaks("metadata.resource_scopes", "the resource offers offline_access")
 def _(site: Site) -> Fault:
     scopes = ["tools", "offline_access"]
     return Changing(at(RESOURCE_METADATA), with_members(scopes_supported=scopes))
@@ -97,10 +116,80 @@ def _(site: Site) -> Fault:
     return Changing(at(SERVER_METADATA, OPENID), members)
 
 
+@breaks("metadata.pkce", "PKCE may be plain")
+def _(site: Site) -> Fault:
+    members = with_members(code_challenge_methods_supported=["plain", "S256"])
+    return Changing(at(SERVER_METADATA, OPENID), members)
+
+
 @breaks("metadata.iss", "iss is not announced")
 def _(site: Site) -> Fault:
     members = with_members(authorization_response_iss_parameter_supported=...)
     return Changing(at(SERVER_METADATA, OPENID), members)
+
+
+@breaks("metadata.issuer", "the server goes by its container's name")
+def _(site: Site) -> Fault:
+    members = with_members(issuer="http://my-server:8050")
+    return Changing(at(SERVER_METADATA, OPENID), members)
+
+
+@breaks("metadata.issuer", "the resource is in a private network")
+def _(site: Site) -> Fault:
+    members = with_members(resource="http://192.168.1.20:8050/mcp")
+    return Changing(at(RESOURCE_METADATA), members)
+
+
+@breaks("metadata.public", "the metadata names a private address")
+def _(site: Site) -> Fault:
+    members = with_members(service_documentation="https://10.1.2.3/docs")
+    return Changing(at(SERVER_METADATA, OPENID), members)
+
+
+@breaks("metadata.public", "the resource names a page of a local network")
+def _(site: Site) -> Fault:
+    members = with_members(resource_documentation="http://nas.local/docs")
+    return Changing(at(RESOURCE_METADATA), members)
+
+
+@breaks("metadata.public", "the metadata names a page without TLS")
+def _(site: Site) -> Fault:
+    members = with_members(op_policy_uri="http://www.example.com/policy")
+    return Changing(at(SERVER_METADATA, OPENID), members)
+
+
+@breaks("metadata.type", "the metadata comes as text")
+def _(site: Site) -> Fault:
+    return Changing(exactly("GET", SERVER_METADATA), with_header("content-type", "text/plain"))
+
+
+@breaks("metadata.type", "the resource's metadata has no type")
+def _(site: Site) -> Fault:
+    return Changing(exactly("GET", f"{RESOURCE_METADATA}/mcp"), without("content-type"))
+
+
+@breaks("metadata.caching", "the proxy lets browsers keep the metadata for four hours")
+def _(site: Site) -> Fault:
+    return Changing(at("/.well-known/"), with_header("cache-control", "public, max-age=14400"))
+
+
+@breaks("metadata.caching", "a cache answers with a document of yesterday")
+def _(site: Site) -> Fault:
+    return Changing(at(RESOURCE_METADATA), with_header("age", "86400"))
+
+
+def claude_named(asked: Asked) -> bool:
+    return asking(asked) and asked.query.get("client_id", "").startswith("https://claude.ai/")
+
+
+@breaks("metadata.fetch", "the server cannot reach Claude's document", public=True)
+def _(site: Site) -> Fault:
+    return Answering(claude_named, lambda asked: html_answer(503, "Not possible now"))
+
+
+@breaks("metadata.fetch", "Claude's document is refused in JSON", public=True)
+def _(site: Site) -> Fault:
+    return Answering(claude_named, lambda asked: json_answer(400, {"error": "invalid_client"}))
 
 
 @breaks("metadata.challenge", "the challenge names the address behind the proxy")

@@ -1,0 +1,1 @@
+"""Servers that were not made from the template, each a small program."""
