@@ -105,6 +105,40 @@ def caddy(folder: Path, behind: int) -> Iterator[tuple[str, Path]]:
         process.wait(10)
 
 
+@contextmanager
+def nginx(folder: Path, behind: int, *directives: str) -> Iterator[str]:
+    """Starts nginx before a port, with directives of its own; yields its URL."""
+    program, port = need("nginx"), free_port()
+    temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+    config = folder / "nginx.conf"
+    config.write_text(f"""
+    daemon off;
+    pid {folder}/nginx.pid;
+    error_log {folder}/nginx.log;
+    events {{}}
+    http {{
+        access_log off;
+        {" ".join(f"{name}_temp_path {folder}/{name};" for name in temporary)}
+        server {{
+            listen 127.0.0.1:{port};
+            location / {{
+                proxy_pass http://127.0.0.1:{behind};
+                proxy_http_version 1.1;
+                proxy_set_header Host localhost:{behind};
+                {" ".join(directives)}
+            }}
+        }}
+    }}
+    """)
+    process = subprocess.Popen([program, "-p", str(folder), "-c", str(config), "-e", "stderr"])
+    try:
+        _wait_for(port)
+        yield f"http://localhost:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
 CLIENTS = Path(__file__).resolve().parents[1] / "clients"
 
 

@@ -65,13 +65,15 @@ def without_settings(**settings: str) -> dict[str, str]:
     return {**kept, "COLUMNS": "80", "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8", **settings}
 
 
-def assert_only_fails(broken: Broken, house: House, verify: Callable[..., Report]) -> None:
+def assert_only_fails(
+    broken: Broken, house: House, verify: Callable[..., Report], url: str = ""
+) -> None:
     """Breaks the server, and asserts which checks say so: cause and cure, a sentence each."""
     before = house.connections
     house.proxy.fault = broken.make(Site(house.url, PASSWORD))
 
     with patch.object(metadata, "fetches_documents", lambda url: broken.public):
-        report = verify(house.url, "--json", MCP_PASSWORD=PASSWORD)
+        report = verify(url or house.url, "--json", MCP_PASSWORD=PASSWORD)
 
     failed = {name: report.checks[name]["detail"] for name in report.with_status("fail")}
     assert set(failed) == {broken.check, *broken.also}, failed

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 
@@ -106,12 +107,12 @@ class Hold(Fault):
 class Proxy:
     """Serves on a free port of the loopback, and asks the server behind it."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
         self.fault = Fault()
         self.port_behind = 0
         config = uvicorn.Config(
             self, host="127.0.0.1", port=0, log_level="critical", lifespan="off", ws="none",
-            date_header=False, server_header=False,
+            date_header=False, server_header=False, ssl_certfile=certificate,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)

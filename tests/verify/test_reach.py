@@ -2,17 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from personal_verify.checks import every_check
+from tests.support.process import Running
+from tests.support.tls import Authority
 from tests.verify.faults import faults_of
-from tests.verify.faults.making import Broken
-from tests.verify.house import House, Report, assert_only_fails
+from tests.verify.faults.making import Broken, Site
+from tests.verify.house import PASSWORD, House, Report, assert_only_fails
+from tests.verify.internet import HOST, IPV4, URL, Below, Internet
+from tests.verify.proxy import Fault, Proxy
+
+Verify = Callable[..., Report]
+
+SITE = Site(URL, PASSWORD)
+HTTP = [broken for broken in faults_of("reach") if not isinstance(broken.make(SITE), Below)]
+BELOW = [broken for broken in faults_of("reach") if broken not in HTTP]
 
 
-@pytest.mark.parametrize("broken", faults_of("reach"), ids=lambda broken: broken.sentence)
-def test_only_its_check_fails_when(
-    broken: Broken, house: House, verify_here: Callable[..., Report]
-) -> None:
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def whole_public_house(rendered: Path, authority: Authority) -> Iterator[House]:
+    """A server that is known as https://mcp.example.com."""
+    proxy = Proxy(authority.issue(HOST))
+    settings = {"MCP_PUBLIC_URL": URL, "MCP_PASSWORD": PASSWORD, "MCP_STATE_DIR": ".public"}
+    server = Running(rendered, **settings)
+    proxy.port_behind = server.port
+    proxy.url = URL
+    yield House(rendered, server, proxy)
+    server.stop()
+    proxy.stop()
+
+
+@pytest.fixture
+def public_house(whole_public_house: House) -> House:
+    whole_public_house.proxy.fault = Fault()
+    return whole_public_house
+
+
+@pytest.fixture
+def internet(
+    public_house: House, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Internet]:
+    plain, behind = Proxy(), public_house.server.port
+    plain.port_behind = behind
+    internet = Internet(authority, public_house.proxy.port, plain.port, behind)
+    internet.install(monkeypatch)
+    internet.closing.callback(plain.stop)
+    with internet.closing:
+        yield internet
+
+
+@pytest.mark.parametrize("broken", HTTP, ids=lambda broken: broken.sentence)
+def test_only_its_check_fails_when(broken: Broken, house: House, verify_here: Verify) -> None:
     assert_only_fails(broken, house, verify_here)
+
+
+@pytest.mark.parametrize("broken", BELOW, ids=lambda broken: broken.sentence)
+def test_only_its_check_fails_on_the_internet_when(
+    broken: Broken, public_house: House, internet: Internet, verify_here: Verify
+) -> None:
+    fault = broken.make(SITE)
+    assert isinstance(fault, Below)
+    fault.change(internet)
+
+    assert_only_fails(broken, public_house, verify_here, fault.url)
+
+
+def test_a_healthy_server_on_the_internet_passes_everything(
+    public_house: House, internet: Internet, verify_here: Verify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("personal_verify.metadata.fetches_documents", lambda url: False)
+
+    report = verify_here(URL, "--json", MCP_PASSWORD=PASSWORD)
+
+    assert report.with_status("pass") == [c.id for c in every_check() if not c.option], report.out
+    assert report.checks["reach.name"]["detail"] == IPV4

@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib
 import logging
 import socket
+from collections.abc import AsyncIterator
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import anyio
 import fastmcp
 from fastmcp import FastMCP
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from personal_auth import Limits, PersonalAuthProvider, StartRefused
 from personal_server import logs
@@ -24,6 +26,7 @@ from personal_server.watch import ListedNeverCalled
 logger = logging.getLogger("personal_server")
 
 BACKLOG = 2048  # connections that wait while the server starts
+BETWEEN_EVENTS_SECONDS = 0.25
 STOP_SECONDS = 5  # how long open requests may finish after the signal to stop
 
 
@@ -58,7 +61,8 @@ def build(settings: Settings) -> FastMCP[Any]:
         middleware=[ListedNeverCalled(), OneSentence()],
     )
     add_tools(server, package, prefix)
-    server.custom_route("/healthz", methods=["GET"])(_healthz)
+    streams = settings.responses == "sse"
+    server.custom_route("/healthz", methods=["GET"])(_streaming_healthz if streams else _healthz)
     _extend(server, package)
     return server
 
@@ -174,3 +178,18 @@ def _extend(server: FastMCP[Any], package: str) -> None:
 
 async def _healthz(request: Request) -> Response:
     return PlainTextResponse("ok\n")
+
+
+async def _streaming_healthz(request: Request) -> Response:
+    """Sends three events to whoever takes streams, so that verify.py sees what holds them back."""
+    if "text/event-stream" not in request.headers.get("accept", ""):
+        return await _healthz(request)
+
+    async def events() -> AsyncIterator[str]:
+        for _ in range(2):  # the first may pass with the headers where the others are held back
+            yield "data: ok\n\n"
+            await anyio.sleep(BETWEEN_EVENTS_SECONDS)
+        yield "data: ok\n\n"
+
+    unbuffered = {"X-Accel-Buffering": "no", "Cache-Control": "no-store, no-transform"}
+    return StreamingResponse(events(), media_type="text/event-stream", headers=unbuffered)

@@ -2,13 +2,86 @@
 
 from __future__ import annotations
 
+import email.utils
 import time
 
+import httpx2
+
 from personal_verify.answers import is_html, json_in, shape
-from personal_verify.checks import check, expect, pass_on
+from personal_verify.checks import Failed, Skipped, check, expect, pass_on
+from personal_verify.fingerprints import told_apart
 from personal_verify.known import RESOURCE_METADATA, SERVER_METADATA
+from personal_verify.network import (
+    Place,
+    addresses,
+    connect,
+    days_of_certificate,
+    is_private,
+    refuse_proxy,
+)
+from personal_verify.project import is_loopback
 from personal_verify.recognition import how_to_lead_there, recognise
 from personal_verify.visit import Visit
+
+HERE = "not needed on this computer"
+SKEW_SECONDS = 120
+DAYS_LEFT = 7
+
+
+@check("reach.name", "The name is known everywhere")
+def _(visit: Visit) -> str:
+    place = Place(visit.url)
+    if is_loopback(visit.url):
+        return HERE
+    refuse_proxy(place)
+    found = addresses(place)
+    private = [address for address in found if is_private(address)]
+    expect(
+        not private,
+        f"{place.host} leads to {', '.join(private)}, which only its own network reaches.",
+        "Let the DNS record lead to the tunnel or to a public address, or verify from another"
+        " network if only this one sees it so.",
+    )
+    return ", ".join(found)
+
+
+@check("reach.https", "TLS protects it, at port 443")
+def _(visit: Visit) -> str:
+    place = Place(visit.url)
+    if is_loopback(visit.url):
+        return HERE
+    expect(
+        place.is_secure,
+        f"{visit.url} sends the password and every token unprotected, and hosted clients refuse"
+        " it.",
+        "Put a tunnel or a proxy with TLS before it, and use its https:// address.",
+    )
+    expect(
+        place.port == 443,
+        f"Claude connects to port 443 only, and {visit.url} is at port {place.port}.",
+        "Let the tunnel or proxy serve this host at port 443 too, and use the address without a"
+        " port.",
+    )
+    return "https at port 443"
+
+
+@check("reach.certificate", "Its certificate is good")
+def _(visit: Visit) -> str:
+    place, context = Place(visit.url), visit.tls
+    if context is None:
+        return HERE
+    if not is_loopback(visit.url):
+        refuse_proxy(place)
+    try:
+        days = days_of_certificate(place, context)
+    except OSError as error:
+        raise Skipped("there is no connection, see reach.health") from error
+    expect(
+        days >= DAYS_LEFT,
+        f"The certificate of {place.host} expires within {days:.0f} days.",
+        "Let the tunnel or proxy renew it, and see why that did not happen by itself.",
+    )
+    return f"good for {days:.0f} days"
 
 
 @check("reach.health", "The server answers")
@@ -19,32 +92,84 @@ def _(visit: Visit) -> str:
     recognise(visit, response)
     if not visit.ours:
         return f"an MCP server, not made from copier-personal-mcp, after {took:.0f} ms"
-    expect(
-        response.status_code == 200 and response.text.strip() == "ok",
-        f"GET /healthz is answered with {shape(response)}.",
-        how_to_lead_there(),
-    )
+    if response.status_code != 200 or response.text.strip() != "ok":
+        cause = f"GET /healthz is answered with {shape(response)}."
+        raise Failed(*told_apart(response, cause, how_to_lead_there()))
     return f"/healthz says ok after {took:.0f} ms"
+
+
+@check("reach.ipv4", "It is reached over IPv4", "reach.health")
+def _(visit: Visit) -> str:
+    place = Place(visit.url)
+    if is_loopback(visit.url):
+        return HERE
+    refuse_proxy(place)
+    found = [
+        address for address in addresses(place) if ":" not in address and not is_private(address)
+    ]
+    expect(
+        found,
+        f"{place.host} has only IPv6 addresses, and Claude calls over IPv4.",
+        "Add an A record for the host, or use a tunnel, which has both.",
+    )
+    for address in found:
+        try:
+            connect(address, place.port)
+        except OSError as error:
+            raise Failed(
+                f"There is no connection to {address}, one of the IPv4 addresses of {place.host}.",
+                "Correct the A record, or open the port in the firewall and router for IPv4 too.",
+            ) from error
+    return ", ".join(found)
 
 
 @check("reach.json", "No other page stands before it")
 def _(visit: Visit) -> str:
-    for path in (SERVER_METADATA, f"{RESOURCE_METADATA}/mcp", "/.well-known/nothing-here"):
-        response = visit.get(path)
-        expect(
-            not response.is_redirect,
-            f"{path} is redirected to {response.headers.get('location')}.",
-            "Set MCP_PUBLIC_URL to the address that it leads to, or switch the redirect off.",
-        )
-        expect(
-            not is_html(response),
-            f"{path} gives {shape(response)}, where clients need JSON.",
-            "Switch off the challenge, login or warning page for this host (Cloudflare: Security >"
-            " WAF, and Zero Trust > Access; ngrok: use a domain of your own).",
-        )
+    paths = (SERVER_METADATA, f"{RESOURCE_METADATA}/mcp", "/.well-known/nothing-here")
+    for path, response in visit.each(paths, visit.get):
+        refuse_page(path, response)
         expect(
             response.status_code != 404 or json_in(response) is not None or not visit.ours,
             f"{path} gives {shape(response)} without JSON, which clients try to read.",
             pass_on("the server's own errors"),
         )
     return "no redirect and no HTML"
+
+
+def refuse_page(path: str, response: httpx2.Response) -> None:
+    if response.is_redirect:
+        raise Failed(
+            *told_apart(
+                response,
+                f"{path} is redirected to {response.headers.get('location')}.",
+                "Set MCP_PUBLIC_URL to the address that it leads to, or switch the redirect off.",
+            )
+        )
+    if is_html(response):
+        raise Failed(
+            *told_apart(
+                response,
+                f"{path} gives {shape(response)}, where clients need JSON.",
+                "Switch off the challenge, login or warning page for this host (Cloudflare:"
+                " Security > WAF, and Zero Trust > Access; ngrok: use a domain of your own).",
+            )
+        )
+
+
+@check("reach.clock", "Both clocks agree", "reach.health")
+def _(visit: Visit) -> str:
+    response = visit.get("/healthz")
+    here = time.time()
+    try:
+        there = email.utils.parsedate_to_datetime(response.headers["date"]).timestamp()
+    except (KeyError, ValueError) as error:
+        raise Skipped("its answers carry no date") from error
+    apart = abs(there - here)
+    expect(
+        apart <= SKEW_SECONDS,
+        f"The clocks of the server and of this computer are {apart / 60:.0f} minutes apart, so"
+        " that certificates and tokens end at the wrong time on one of them.",
+        "Set the clock that is wrong, and let it be kept by NTP (systemd: `timedatectl set-ntp"
+        " true`).",
+    )
+    return f"{apart:.0f} s apart"

@@ -10,6 +10,7 @@ import httpx2
 from personal_verify.answers import Page, is_html, json_in, shape
 from personal_verify.checks import Failed, NoServer
 from personal_verify.discovery import follow
+from personal_verify.fingerprints import told_apart
 from personal_verify.known import CLAUDE, HANDSHAKE, RESOURCE_METADATA, SERVER_METADATA
 from personal_verify.project import command
 from personal_verify.signin import ask, registered
@@ -73,12 +74,22 @@ def speaks_mcp(door: httpx2.Response) -> bool:
 
 
 def no_server(visit: Visit, door: httpx2.Response, health: httpx2.Response) -> NoServer:
+    if door.status_code == 421:
+        return NoServer(
+            f"The server that answers at {visit.url} knows itself by another address.",
+            f"Set MCP_PUBLIC_URL={visit.url} in .env and restart, or verify the address that it"
+            " names; let the proxy pass the Host header on as it came.",
+        )
     if health.status_code >= 500:
-        return NoServer(f"GET /healthz is answered with {shape(health)}.", how_to_lead_there())
+        cause = f"GET /healthz is answered with {shape(health)}."
+        return NoServer(*told_apart(health, cause, how_to_lead_there()))
     return NoServer(
-        f"No MCP server answers at {visit.url}: POST /mcp is answered with {shape(door)}.",
-        "Correct the URL, or point the tunnel or proxy at the server's port, and switch off any"
-        " login, challenge or warning page before it.",
+        *told_apart(
+            door,
+            f"No MCP server answers at {visit.url}: POST /mcp is answered with {shape(door)}.",
+            "Correct the URL, or point the tunnel or proxy at the server's port, and switch off any"
+            " login, challenge or warning page before it.",
+        )
     )
 
 

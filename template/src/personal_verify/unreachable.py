@@ -11,6 +11,10 @@ import httpx2
 from personal_verify.project import command, is_loopback
 
 TIMEOUT_SECONDS = 10.0
+OWN_AUTHORITY = (
+    "Let the tunnel or proxy serve a certificate of a public authority; one of your own is trusted"
+    " with SSL_CERT_FILE."
+)
 
 
 def why_unreachable(error: BaseException, url: str) -> tuple[str, str]:
@@ -22,11 +26,7 @@ def why_unreachable(error: BaseException, url: str) -> tuple[str, str]:
         chain.append(before)
     for link in chain:
         if isinstance(link, ssl.SSLCertVerificationError):
-            return (
-                f"The certificate of {host} is not trusted: {link.verify_message}.",
-                "Let the tunnel or proxy serve a certificate for this name; one of your own"
-                " authority is trusted with SSL_CERT_FILE.",
-            )
+            return why_untrusted(link, host)
         if isinstance(link, ssl.SSLError):
             return (
                 f"{host} does not speak TLS as expected ({link.reason or 'no reason given'}).",
@@ -43,6 +43,30 @@ def why_unreachable(error: BaseException, url: str) -> tuple[str, str]:
     if isinstance(error, httpx2.TimeoutException):
         return f"{parts.netloc} did not answer within {TIMEOUT_SECONDS:.0f} s.", how_to_start(url)
     return f"There is no connection to {parts.netloc}: {chain[-1]}.", how_to_start(url)
+
+
+def why_untrusted(error: ssl.SSLCertVerificationError, host: str) -> tuple[str, str]:
+    """Returns cause and cure of a certificate that is refused, by OpenSSL's code."""
+    told = {
+        9: ("is not valid yet", "Correct the clock of the server, or of this computer."),
+        10: ("has expired", "Renew it, and see why that did not happen by itself."),
+        18: ("is signed by itself", OWN_AUTHORITY),
+        19: ("is signed by an authority of its own", OWN_AUTHORITY),
+        20: (
+            "leads to no authority that this computer knows",
+            "Serve the whole chain, with the intermediate certificates (nginx: fullchain.pem); one"
+            " of your own authority is trusted with SSL_CERT_FILE.",
+        ),
+        62: (
+            "is for another name",
+            f"Let the tunnel or proxy serve a certificate for {host}, or correct the URL.",
+        ),
+    }
+    told[21] = told[20]
+    what, cure = told.get(
+        error.verify_code, (f"is refused ({error.verify_message})", OWN_AUTHORITY)
+    )
+    return f"The certificate of {host} {what}.", cure
 
 
 def how_to_start(url: str) -> str:

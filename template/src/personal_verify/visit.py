@@ -70,7 +70,7 @@ class Visit:
         self.tools: list[dict[str, Any]] = []
         self._closing = ExitStack()
         # Set apart from trust_env, which also decides about proxies: SSL_CERT_FILE always counts.
-        self._tls = httpx2.create_ssl_context() if url.startswith("https:") else False
+        self.tls = httpx2.create_ssl_context() if url.startswith("https:") else None
         self._client = self.new_client(CLIENT)
         self._abroad: httpx2.Client | None = None
 
@@ -87,14 +87,14 @@ class Visit:
             base_url=self.url,
             headers={"User-Agent": agent},
             timeout=TIMEOUT_SECONDS,
-            verify=self._tls,
+            verify=self.tls or False,
             trust_env=not is_loopback(self.url),  # no proxy leads to this computer
         )
         return self._closing.enter_context(client)
 
     def _for(self, address: str) -> httpx2.Client:
         """Returns who asks at an address; certificates of other servers are always checked."""
-        if self._tls or not address.startswith("https:"):
+        if self.tls or not address.startswith("https:"):
             return self._client
         if self._abroad is None:
             agent = {"User-Agent": CLIENT}
@@ -124,6 +124,19 @@ class Visit:
             self._client.stream(method, path, **options) as response,
         ):
             return response
+
+    def arrivals(self, path: str, **headers: str) -> list[float]:
+        """Returns when each piece of an event stream arrived, in seconds; none for other answers.
+
+        Raises as `send` does.
+        """
+        with (
+            self._explained(f"GET {path}"),
+            self._client.stream("GET", path, headers=headers) as response,
+        ):
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                return []
+            return [time.monotonic() for piece in response.iter_bytes() if piece]
 
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:
