@@ -123,7 +123,6 @@ def nginx(folder: Path, behind: int, *directives: str) -> Iterator[str]:
             listen 127.0.0.1:{port};
             location / {{
                 proxy_pass http://127.0.0.1:{behind};
-                proxy_http_version 1.1;
                 proxy_set_header Host localhost:{behind};
                 {" ".join(directives)}
             }}
