@@ -22,11 +22,12 @@ ANSWERS = {
     "Cloudflare with nothing behind": (502, CLOUDFLARE, "", "Start the server"),
     "Cloudflare without TLS behind": (526, CLOUDFLARE, "", "SSL/TLS"),
     "Cloudflare's block of bots": (403, CLOUDFLARE, "<title>Attention", "Block AI bots"),
-    "ngrok's warning": (200, {"ngrok-error-code": "ERR_NGROK_6024"}, "", "paid plan"),
+    "ngrok's warning": (200, {"ngrok-error-code": "ERR_NGROK_6024"}, "", "Visit Site"),
     "ngrok without its agent": (404, {"ngrok-error-code": "ERR_NGROK_3200"}, "", "Start ngrok"),
     "ngrok with nothing behind": (502, {"ngrok-error-code": "ERR_NGROK_8012"}, "", "Start the"),
     "another error of ngrok": (403, {"ngrok-error-code": "ERR_NGROK_1"}, "", "traffic policy"),
     "localtunnel's reminder": (511, {}, "", "another tunnel"),
+    "Tailscale with nothing behind": (502, {}, "", "tailscale funnel status"),
     "nginx with a password": (401, {"server": "nginx/1.27"}, "", "auth_basic off"),
     "nginx against bots": (403, {"server": "nginx"}, "", "$http_user_agent"),
     "nginx with a small limit": (413, {"server": "nginx"}, "", "client_max_body_size"),
@@ -41,7 +42,8 @@ ANSWERS = {
 
 
 def answer(status: int, headers: dict[str, str], text: str) -> httpx2.Response:
-    return httpx2.Response(status, headers=headers, text=text)
+    request = httpx2.Request("GET", "https://mcp.tailnet.ts.net/mcp")
+    return httpx2.Response(status, headers=headers, text=text, request=request)
 
 
 @pytest.mark.parametrize("what", ANSWERS)

@@ -39,6 +39,13 @@ def both(*known: Callable[[httpx2.Response], bool]) -> Callable[[httpx2.Response
     return lambda response: all(one(response) for one in known)
 
 
+def at_host(response: httpx2.Response) -> str:
+    try:
+        return response.url.host
+    except RuntimeError:  # it answers no request
+        return ""
+
+
 CLOUDFLARE = header("server", "^cloudflare")
 NGINX = header("server", "^(nginx|openresty)")
 CADDY = header("server", "^caddy")
@@ -84,7 +91,8 @@ PRINTS = (
     Print(
         both(CLOUDFLARE, lambda r: r.status_code == 530 or body(r"error(?: code)?:? ?1033")(r)),
         "Cloudflare knows the host, but its tunnel is not connected (error 1033)",
-        "Start cloudflared, and see with `cloudflared tunnel info` that it is connected.",
+        "Start cloudflared, and see with `cloudflared tunnel info` that it is connected; a quick"
+        " tunnel of trycloudflare.com has another name after each start.",
     ),
     Print(
         both(CLOUDFLARE, status(502, 521, 522, 523)),
@@ -106,9 +114,9 @@ PRINTS = (
     # ngrok and other tunnels
     Print(
         header("ngrok-error-code", "ERR_NGROK_6024"),
-        "ngrok shows its warning page to browsers, which the sign-in page must not stand behind",
-        "ngrok: use a domain of a paid plan, or another tunnel, since clients open this page in a"
-        " browser that cannot send ngrok-skip-browser-warning.",
+        "ngrok shows browsers its warning page before the sign-in page",
+        "Choose Visit Site once in each browser with which you sign in, or use a plan of ngrok or"
+        " another tunnel that has no such page.",
     ),
     Print(
         header("ngrok-error-code", "ERR_NGROK_(3200|3004|727|334)"),
@@ -132,6 +140,11 @@ PRINTS = (
         ),
         "localtunnel shows its reminder page in the server's place",
         "Use another tunnel, for localtunnel asks every visitor for a password of its own.",
+    ),
+    Print(
+        both(lambda r: at_host(r).endswith(".ts.net"), status(502, 503, 504)),
+        "Tailscale Funnel answers, but nothing answers behind it",
+        START.format("what `tailscale funnel status` shows"),
     ),
     # Proxies
     Print(

@@ -36,6 +36,8 @@ def _(visit: Visit) -> str:
     refuse_proxy(place)
     found = addresses(place)
     private = [address for address in found if is_private(address)]
+    if private and place.host.endswith(".ts.net"):
+        raise Skipped("seen from within the tailnet: verify from outside of it")
     expect(
         not private,
         f"{place.host} leads to {', '.join(private)}, which only its own network reaches.",
@@ -45,24 +47,31 @@ def _(visit: Visit) -> str:
     return ", ".join(found)
 
 
-@check("reach.https", "TLS protects it, at port 443")
+@check("reach.https", "TLS protects it")
+def _(visit: Visit) -> str:
+    if is_loopback(visit.url):
+        return HERE
+    expect(
+        Place(visit.url).is_secure,
+        f"{visit.url} sends the password and every token unprotected, and hosted clients refuse"
+        " it.",
+        "Put a tunnel or a proxy with TLS before it, and use its https:// address.",
+    )
+    return "https"
+
+
+@check("reach.port", "It is where Claude looks")
 def _(visit: Visit) -> str:
     place = Place(visit.url)
     if is_loopback(visit.url):
         return HERE
     expect(
-        place.is_secure,
-        f"{visit.url} sends the password and every token unprotected, and hosted clients refuse"
-        " it.",
-        "Put a tunnel or a proxy with TLS before it, and use its https:// address.",
-    )
-    expect(
-        place.port == 443,
+        place.port == 443 or not place.is_secure,  # of which reach.https speaks
         f"Claude connects to port 443 only, and {visit.url} is at port {place.port}.",
         "Let the tunnel or proxy serve this host at port 443 too, and use the address without a"
         " port.",
     )
-    return "https at port 443"
+    return f"port {place.port}"
 
 
 @check("reach.certificate", "Its certificate is good")
@@ -159,12 +168,12 @@ def refuse_page(path: str, response: httpx2.Response) -> None:
 @check("reach.clock", "Both clocks agree", "reach.health")
 def _(visit: Visit) -> str:
     response = visit.get("/healthz")
-    here = time.time()
+    here, age = time.time(), response.headers.get("age", "")
     try:
         there = email.utils.parsedate_to_datetime(response.headers["date"]).timestamp()
     except (KeyError, ValueError) as error:
         raise Skipped("its answers carry no date") from error
-    apart = abs(there - here)
+    apart = abs(there + (int(age) if age.isdecimal() else 0) - here)
     expect(
         apart <= SKEW_SECONDS,
         f"The clocks of the server and of this computer are {apart / 60:.0f} minutes apart, so"

@@ -31,7 +31,7 @@ def _(site: Site) -> Fault:
     return named(IPV4, "127.0.0.1")
 
 
-@breaks("reach.https", "the server is at another port", "reach.health")
+@breaks("reach.port", "the server is at another port", "reach.health")
 def _(site: Site) -> Fault:
     return Below(lambda internet: None, url=f"https://{HOST}:8443")
 
