@@ -141,11 +141,6 @@ PRINTS = (
         "localtunnel shows its reminder page in the server's place",
         "Use another tunnel, for localtunnel asks every visitor for a password of its own.",
     ),
-    Print(
-        both(lambda r: at_host(r).endswith(".ts.net"), status(502, 503, 504)),
-        "Tailscale Funnel answers, but nothing answers behind it",
-        START.format("what `tailscale funnel status` shows"),
-    ),
     # Proxies
     Print(
         both(NGINX, status(401)),
@@ -198,6 +193,11 @@ PRINTS = (
         both(header("server", "akamai|sucuri|imunify|ddos-guard"), status(401, 403, 406, 429)),
         "A bot protection refuses this client",
         "Switch the bot protection named in the header Server off for this host.",
+    ),
+    Print(
+        both(lambda r: at_host(r).endswith(".ts.net"), status(502, 503, 504)),
+        "Tailscale Funnel answers, but nothing answers behind it",
+        START.format("what `tailscale funnel status` shows"),
     ),
 )
 
