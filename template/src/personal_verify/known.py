@@ -5,6 +5,7 @@ from __future__ import annotations
 NAME = "verify.py"  # what the owner's list of connections shows while it runs
 
 HANDSHAKE = "2025-11-25"  # the newest revision that begins with `initialize`
+OLDER = ("2025-06-18", "2025-03-26")  # what clients send that were not renewed for a while
 STATELESS = "2026-07-28"  # asks `server/discover` and describes itself in every request
 
 SERVER_METADATA = "/.well-known/oauth-authorization-server"

@@ -5,17 +5,25 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 
-from personal_verify import (  # noqa: F401 - each registers its checks
+# isort: off - in this order the checks of one group are shown
+from personal_verify import (  # noqa: F401 - each registers its checks  # noqa: F401
+    calling,
+    descriptions,
     edge,
+    failures,
     grant,
+    instructions,
     metadata,
     owner,
     protocol,
     reach,
+    schemas,
     state,
     stranger,
     tools,
 )
+
+# isort: on
 from personal_verify.answers import plain
 from personal_verify.checks import (
     CHECKS,

@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 
 import httpx2
 
-from personal_verify.answers import json_in, message_in, shape
+from personal_verify.answers import json_in, message_in, told
 from personal_verify.apps import App, Tokens
 from personal_verify.checks import LOG, Failed, Unreachable
 from personal_verify.known import CLIENT, HANDSHAKE, NAME
 from personal_verify.project import is_loopback
+from personal_verify.refused import why_refused
 from personal_verify.unreachable import TIMEOUT_SECONDS, why_unreachable
 
 AT_ONCE = 8  # requests at the same time
@@ -58,8 +59,10 @@ class Visit:
         self.code = ""
         self.granted: list[Tokens] = []  # everything to revoke, the newest last
         self.session = ""  # of a server that keeps sessions
-        self.instructions = ""
+        self.greeting: dict[str, Any] = {}  # what it answers to `initialize`
+        self.discovered: dict[str, Any] = {}  # what it answers to `server/discover`
         self.tools: list[dict[str, Any]] = []
+        self.results: list[tuple[dict[str, Any], dict[str, Any]]] = []  # a tool, its result
         self._closing = ExitStack()
         # Set apart from trust_env, which also decides about proxies: SSL_CERT_FILE always counts.
         self._tls = httpx2.create_ssl_context() if url.startswith("https:") else False
@@ -159,35 +162,56 @@ class Visit:
     def refresh(self, tokens: Tokens) -> httpx2.Response:
         return self.granting(tokens.app, grant_type="refresh_token", refresh_token=tokens.refresh)
 
-    def post_mcp(self, token: str, message: dict[str, Any], **headers: str) -> httpx2.Response:
-        """Sends one JSON-RPC message to the MCP endpoint."""
-        headers = {
-            "Accept": "application/json, text/event-stream",
-            "Authorization": f"Bearer {token}",
+    def post_mcp(
+        self,
+        token: str,
+        message: dict[str, Any],
+        timeout: float = TIMEOUT_SECONDS,
+        **headers: str,
+    ) -> httpx2.Response:
+        """Sends one JSON-RPC message to the MCP endpoint; a header without a value is left out."""
+        whole = {
+            "accept": "application/json, text/event-stream",
+            "authorization": f"Bearer {token}",
+            "mcp-session-id": "" if "mcp_method" in headers else self.session,
             **{name.replace("_", "-"): value for name, value in headers.items()},
         }
-        if self.session and "mcp-method" not in headers:
-            headers["mcp-session-id"] = self.session
-        return self.send("POST", "/mcp", json={"jsonrpc": "2.0", **message}, headers=headers)
+        return self.send(
+            "POST",
+            "/mcp",
+            json={"jsonrpc": "2.0", **message},
+            headers={name: value for name, value in whole.items() if value},
+            timeout=timeout,
+        )
 
-    def call(self, method: str, params: dict[str, Any], **headers: str) -> dict[str, Any]:
+    def exchange(
+        self, method: str, params: dict[str, Any], **options: Any
+    ) -> tuple[httpx2.Response, dict[str, Any] | None]:
+        """Returns the answer to an MCP method, and the JSON-RPC message in it if there is one.
+
+        Raises:
+            Failed: The token is refused.
+        """
+        message_id = secrets.token_hex(4)
+        message = {"id": message_id, "method": method, "params": params}
+        options.setdefault("mcp_protocol_version", HANDSHAKE)
+        response = self.post_mcp(self.granted[-1].access, message, **options)
+        if response.status_code == 401:
+            raise Failed(*why_refused(response))
+        self.session = response.headers.get("mcp-session-id", self.session)
+        return response, message_in(response, message_id)
+
+    def call(self, method: str, params: dict[str, Any], **options: Any) -> dict[str, Any]:
         """Returns the result of an MCP method.
 
         Raises:
             Failed: There is an error, or no answer that a client understands.
         """
-        message_id = secrets.token_hex(4)
-        message = {"id": message_id, "method": method, "params": params}
-        headers.setdefault("mcp_protocol_version", HANDSHAKE)
-        response = self.post_mcp(self.granted[-1].access, message, **headers)
-        answer = message_in(response, message_id)
-        self.session = response.headers.get("mcp-session-id", self.session)
+        response, answer = self.exchange(method, params, **options)
         if answer is not None and isinstance(answer.get("result"), dict):
             result: dict[str, Any] = answer["result"]
             return result
-        error = (answer or {}).get("error")
-        told = error.get("message") if isinstance(error, dict) else shape(response)
-        raise Failed(f"{method} is answered with {str(told).rstrip('.')}.", LOG)
+        raise Failed(f"{method} is answered with {told(response, answer)}.", LOG)
 
     def end_session(self, access: str) -> None:
         """Ends the session of a server that keeps sessions."""
