@@ -5,25 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 
-# isort: off - in this order the checks of one group are shown
-from personal_verify import (  # noqa: F401 - each registers its checks  # noqa: F401
-    calling,
-    descriptions,
+from personal_verify import (  # noqa: F401 - each registers its checks
     edge,
-    failures,
     grant,
-    instructions,
     metadata,
     owner,
-    protocol,
     reach,
-    schemas,
     state,
     stranger,
-    tools,
 )
 
+# isort: off
+from personal_verify import protocol, failures, tools  # noqa: F401 - in the order of the report
+from personal_verify import descriptions, instructions, schemas, calling  # noqa: F401
 # isort: on
+
 from personal_verify.answers import plain
 from personal_verify.checks import (
     CHECKS,
