@@ -37,12 +37,12 @@ def _(visit: Visit) -> str:
         in_instructions(visit, "write {prefix} exactly so"),
     )
     names = [str(tool["name"]) for tool in visit.tools]
-    prefix = f"{names[0].partition('_')[0]}_"
-    shared = prefix if all(name.startswith(prefix) for name in names) else ""
+    prefixes = sorted({f"{name.partition('_')[0]}_" for name in names if "_" in name})
+    told = [word for word in (*names, *prefixes) if word in text]
     expect(
-        any(name in text for name in names) or (shared and shared in text),
-        f"The instructions name no tool{f' and no {shared}' if shared else ''}, so assistants may"
-        " prefer their own features.",
+        told,
+        f"The instructions name no tool and not {named(prefixes) or 'what they begin with'}, so"
+        " assistants may prefer their own features.",
         in_instructions(visit, "name the tools, with {prefix}_ for their prefix"),
     )
     expect(
@@ -52,7 +52,7 @@ def _(visit: Visit) -> str:
             visit, "begin with a sentence such as `ALWAYS use the {prefix}_ tools when ...`"
         ),
     )
-    return f"they name {shared or 'the tools'} and say when"
+    return f"they name {told[-1]} and say when"
 
 
 @check(

@@ -125,7 +125,7 @@ def _(visit: Visit) -> str:
         del answers["application/json"]  # whoever serves streams need not serve those who cannot
     for accepted, response in answers.items():
         expect(
-            message_in(response, 1) is not None,
+            isinstance((message_in(response, 1) or {}).get("result"), dict),
             f"A request with Accept: {accepted} is answered with {shape(response)}.",
             "Keep MCP_RESPONSES=json, and let the proxy pass the header Accept on unchanged.",
         )
