@@ -173,17 +173,19 @@ def test_instructions_may_be_as_long_as_claude_code_reads(visit: Visit) -> None:
     assert (at_most, "2,048" in longer) == ("", True)
 
 
-def test_an_argument_is_explained_by_its_schema_or_by_the_tools_description(visit: Visit) -> None:
+def test_an_argument_is_explained_by_its_schema_or_by_its_name(visit: Visit) -> None:
     described = {"type": "string", "description": "Whom to greet."}
     inside = {"anyOf": [{"type": "string", "description": "Whom to greet."}, {"type": "null"}]}
     bare = {"type": "string"}
     faults = []
-    for name, schema in (("who", described), ("who", inside), ("dish", bare), ("x", bare)):
+    arguments = (("x", described), ("x", inside), ("city", bare), ("x", bare), ("data", bare))
+    for name, schema in arguments:
         visit.tools = [tool(inputSchema={"type": "object", "properties": {name: schema}})]
         faults.append(judged("protocol.arguments", visit))
 
     assert faults[:3] == ["", "", ""]
     assert faults[3].startswith("Nothing says what x of vault_keep is")
+    assert faults[4].startswith("Nothing says what data of vault_keep is")
 
 
 def test_a_cure_names_the_owners_files_and_on_other_servers_none(
@@ -363,8 +365,7 @@ def test_a_tool_that_does_not_answer_in_time_is_named(
     def wait(*arguments: Any, **options: Any) -> httpx2.Response:
         raise Failed("POST /mcp got no proper answer (ReadTimeout).", "Look at the log.")
 
-    monkeypatch.setattr(visit, "post_mcp", wait)
-    monkeypatch.setattr(visit, "granted", [type("Granted", (), {"access": "pat_x"})])
+    monkeypatch.setattr(visit, "ask", wait)
 
     with pytest.raises(Failed, match="vault_keep does not answer within 60 s"):
         calling.send_call(visit, tool(), {})

@@ -7,10 +7,10 @@ from typing import Any
 
 import httpx2
 
-from personal_verify.answers import message_in, plain, told
+from personal_verify.answers import plain, result_in, told
 from personal_verify.checks import LOG, Failed, Skipped, check, expect, pass_on
 from personal_verify.eras import stateless_headers, stateless_params
-from personal_verify.known import HANDSHAKE, STATELESS
+from personal_verify.known import STATELESS
 from personal_verify.language import tokens_in
 from personal_verify.places import in_tools, tools_folder
 from personal_verify.visit import AT_ONCE, Visit
@@ -26,10 +26,9 @@ Call = tuple[dict[str, Any], dict[str, Any]]  # a tool, its arguments
 def _(visit: Visit) -> str:
     calls = harmless(visit.tools)
     for (tool, arguments), response in visit.each(calls, lambda call: send_call(visit, *call)):
-        name, answer = tool["name"], message_in(response, 1)
-        result = (answer or {}).get("result")
-        if not isinstance(result, dict):
-            raise Failed(f"{name} is answered with {told(response, answer)}.", LOG)
+        name, result = tool["name"], result_in(response)
+        if result is None:
+            raise Failed(f"{name} is answered with {told(response)}.", LOG)
         expect(
             isinstance(result.get("content"), list),
             f"{name} answers without content, which every client reads.",
@@ -83,13 +82,13 @@ def _(visit: Visit) -> str:
     tool, arguments = harmless(visit.tools)[0]
     name = tool["name"]
     params = stateless_params(name=name, arguments=arguments)
-    response, answer = visit.exchange(
+    response = visit.ask(
         "tools/call", params, timeout=CALL_SECONDS, **stateless_headers("tools/call", name)
     )
-    result = (answer or {}).get("result")
+    result = result_in(response)
     expect(
-        isinstance(result, dict) and not result.get("isError"),
-        f"In MCP {STATELESS} the call of {name} is answered with {told(response, answer)}.",
+        result is not None and not result.get("isError"),
+        f"In MCP {STATELESS} the call of {name} is answered with {told(response)}.",
         pass_on("the header Mcp-Name"),
     )
     return f"{name} answers"
@@ -97,10 +96,8 @@ def _(visit: Visit) -> str:
 
 def send_call(visit: Visit, tool: dict[str, Any], arguments: dict[str, Any]) -> httpx2.Response:
     params = {"name": tool["name"], "arguments": arguments}
-    message = {"id": 1, "method": "tools/call", "params": params}
-    access = visit.granted[-1].access
     try:
-        return visit.post_mcp(access, message, CALL_SECONDS, mcp_protocol_version=HANDSHAKE)
+        return visit.ask("tools/call", params, timeout=CALL_SECONDS)
     except Failed as failure:
         if "Timeout" not in failure.cause:
             raise

@@ -11,6 +11,9 @@ from personal_verify.visit import Visit
 
 LONGEST = 2048  # where Claude Code cuts a description
 SHORTEST = 20
+# Names of arguments from which nobody can tell what to give.
+VAGUE_NAMES = "arg args config data input kwargs obj options param params payload val value"
+VAGUE = frozenset(VAGUE_NAMES.split())
 
 
 @check("protocol.described", "Each tool is described", "protocol.tools")
@@ -86,9 +89,11 @@ def description_of(tool: dict[str, Any]) -> str:
 
 
 def is_explained(name: str, schema: Any, said: set[str]) -> bool:
-    """Tells whether an argument's meaning is said in its schema or in the tool's description."""
+    """Tells whether an argument's meaning is said in its schema, the tool's text or its name."""
     if not isinstance(schema, dict):
         return False
     inner = [schema, schema.get("items"), *(schema.get("anyOf") or [])]
     told = any(isinstance(part, dict) and part.get("description") for part in inner)
-    return told or {stem(word) for word in name.lower().split("_") if word} <= said
+    words = [word for word in name.lower().split("_") if word]
+    means_something = any(len(word) > 2 and word not in VAGUE for word in words)
+    return told or means_something or {stem(word) for word in words} <= said

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx2
 
-from personal_verify.answers import error_code, is_html, json_in, message_in, plain, shape
+from personal_verify.answers import answer_in, error_code, is_html, plain, shape
 from personal_verify.checks import UPGRADE, check, expect, pass_on
 from personal_verify.eras import stateless_headers, stateless_params
 from personal_verify.known import HANDSHAKE
@@ -33,11 +33,10 @@ LEAKS = {
 
 @check("protocol.errors", "Errors have the form clients read", "protocol.initialize")
 def _(visit: Visit) -> str:
-    called = {"name": NO_TOOL, "arguments": {}}
     wrong: dict[str, dict[str, Any]] = {
-        "an unknown method": {"id": "verify", "method": UNKNOWN, "params": {}},
-        "an unknown method with the id 0": {"id": 0, "method": UNKNOWN, "params": {}},
-        "an unknown tool": {"id": "verify", "method": "tools/call", "params": called},
+        "an unknown method": {**visit.message(UNKNOWN), "id": "verify"},
+        "an unknown method with the id 0": {**visit.message(UNKNOWN), "id": 0},
+        "an unknown tool": visit.message("tools/call", name=NO_TOOL, arguments={}),
         "broken JSON": {},
     }
     for what, response in visit.each(wrong, lambda what: send_wrong(visit, wrong[what])):
@@ -46,18 +45,17 @@ def _(visit: Visit) -> str:
             f"A request with {what} is answered with {shape(response)}.",
             pass_on("the server's own errors"),
         )
-        answer = json_in(response) if what == "broken JSON" else None
-        message = answer or message_in(response, wrong[what].get("id", 1))
-        fault = fault_of_error(what, response, message)
+        fault = fault_of_error(what, response)
         expect(not fault, f"The answer to {what} {fault}, so clients cannot read it.", UPGRADE)
     return f"{len(wrong)} kinds, -32601 for unknown methods"
 
 
-def fault_of_error(what: str, response: httpx2.Response, answer: Any) -> str:
+def fault_of_error(what: str, response: httpx2.Response) -> str:
     """Returns what is wrong with the answer to a wrong request (JSON-RPC 2.0 §5)."""
     if what == "broken JSON":
         return "" if response.status_code == 400 else f"has status {response.status_code}, not 400"
-    if not isinstance(answer, dict):
+    answer = answer_in(response)
+    if answer is None:
         return "is no JSON-RPC message"
     if answer.get("jsonrpc") != "2.0" or answer.get("id") is None:
         return "lacks jsonrpc or the id of the request"
@@ -76,13 +74,13 @@ def fault_of_error(what: str, response: httpx2.Response, answer: Any) -> str:
 def _(visit: Visit) -> str:
     wrong: list[dict[str, Any]] = [
         {},
-        {"id": 1, "method": UNKNOWN, "params": {}},
-        {"id": 1, "method": "tools/list", "params": {"cursor": "verify"}},
-        {"id": 1, "method": "tools/call", "params": {"name": NO_TOOL, "arguments": "verify"}},
-        {"id": 1, "method": "tools/call", "params": {"name": ["verify"]}},
-        {"id": 1, "method": "prompts/get", "params": {"name": "verify"}},
-        {"id": 1, "method": "resources/read", "params": {"uri": "file:///etc/passwd"}},
-        {"id": 1, "method": "tools/call", "params": stateless_params(name=NO_TOOL)},
+        visit.message(UNKNOWN),
+        visit.message("tools/list", cursor="verify"),
+        visit.message("tools/call", name=NO_TOOL, arguments="verify"),
+        visit.message("tools/call", name=["verify"]),
+        visit.message("prompts/get", name="verify"),
+        visit.message("resources/read", uri="file:///etc/passwd"),
+        visit.message("tools/call", **stateless_params(name=NO_TOOL)),
     ]
     for message, response in visit.each(wrong, lambda message: send_wrong(visit, message)):
         text = response.text.replace("file:///etc/passwd", "")

@@ -6,7 +6,7 @@ import re
 
 from personal_verify.checks import check, expect
 from personal_verify.language import directs
-from personal_verify.places import in_instructions, instructions_file, named
+from personal_verify.places import in_instructions, named
 from personal_verify.visit import Visit
 
 LONGEST = 2048  # where Claude Code cuts them
@@ -14,11 +14,10 @@ LONGEST = 2048  # where Claude Code cuts them
 
 @check("protocol.instructions", "It has instructions", "protocol.initialize")
 def _(visit: Visit) -> str:
-    file = instructions_file(visit)
     expect(
         instructions_of(visit),
         "There are no instructions, so assistants are not told when to use the tools.",
-        f"Write {file}, which says when to use the tools, then restart the server.",
+        in_instructions(visit, "say when to use the tools"),
     )
     return f"{len(instructions_of(visit)):,} characters"
 
@@ -38,19 +37,18 @@ def _(visit: Visit) -> str:
     )
     names = [str(tool["name"]) for tool in visit.tools]
     prefixes = sorted({f"{name.partition('_')[0]}_" for name in names if "_" in name})
-    told = [word for word in (*names, *prefixes) if word in text]
+    told = [name for name in names if re.search(rf"\b{re.escape(name)}\b", text)]
+    told += [prefix for prefix in prefixes if prefix in text]
     expect(
         told,
         f"The instructions name no tool and not {named(prefixes) or 'what they begin with'}, so"
         " assistants may prefer their own features.",
-        in_instructions(visit, "name the tools, with {prefix}_ for their prefix"),
+        in_instructions(visit, f"name the tools{', as {prefix}_...' if visit.ours else ''}"),
     )
     expect(
         directs(text),
         "The instructions describe the server and do not say when to use its tools.",
-        in_instructions(
-            visit, "begin with a sentence such as `ALWAYS use the {prefix}_ tools when ...`"
-        ),
+        in_instructions(visit, "begin with a sentence such as `ALWAYS use these tools when ...`"),
     )
     return f"they name {told[-1]} and say when"
 

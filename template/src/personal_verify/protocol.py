@@ -6,25 +6,19 @@ from typing import Any
 
 import httpx2
 
-from personal_verify.answers import error_code, message_in, shape, told
+from personal_verify.answers import answer_in, error_code, result_in, shape, told
 from personal_verify.checks import LOG, UPGRADE, Failed, Skipped, check, expect, pass_on
 from personal_verify.eras import beginning, stateless_headers, stateless_params
 from personal_verify.known import HANDSHAKE, OLDER, STATELESS
-from personal_verify.refused import why_refused
 from personal_verify.visit import Visit
 
 METHOD_NOT_FOUND = -32601
 HEADER_MISMATCH = -32020
-PING: dict[str, Any] = {"id": 1, "method": "ping", "params": {}}
-LIST: dict[str, Any] = {"id": 1, "method": "tools/list", "params": {}}
 
 
 @check("protocol.token", "A new token opens /mcp", "owner.token")
 def _(visit: Visit) -> str:
-    access = visit.granted[-1].access
-    response = visit.post_mcp(access, PING, mcp_protocol_version=HANDSHAKE)
-    if response.status_code == 401:
-        raise Failed(*why_refused(response))
+    response = visit.ask("ping", {})
     expect(
         response.status_code != 403,
         f"POST /mcp with a new token is answered with {shape(response)}.",
@@ -53,14 +47,13 @@ def _(visit: Visit) -> str:
 
     chosen: dict[str, Any] = {}
     for revision, response in visit.each((*OLDER, "2099-01-01"), ask):
-        answer = message_in(response, 0)
-        result = (answer or {}).get("result")
+        result = result_in(response)
         expect(
-            isinstance(result, dict),
-            f"A client that speaks {revision} is answered with {told(response, answer)}.",
+            result is not None,
+            f"A client that speaks {revision} is answered with {told(response)}.",
             UPGRADE,
         )
-        chosen[revision] = result.get("protocolVersion") if isinstance(result, dict) else None
+        chosen[revision] = (result or {}).get("protocolVersion")
     for revision in OLDER:
         expect(
             chosen[revision] == revision,
@@ -99,8 +92,7 @@ def _(visit: Visit) -> str:
 @check("protocol.session", "It needs no session id", "protocol.initialize")
 def _(visit: Visit) -> str:
     def ask(session: str) -> httpx2.Response:
-        access = visit.granted[-1].access
-        return visit.post_mcp(access, LIST, mcp_protocol_version=HANDSHAKE, mcp_session_id=session)
+        return visit.ask("tools/list", {}, mcp_session_id=session)
 
     if visit.session and not visit.ours:
         raise Skipped(
@@ -109,7 +101,7 @@ def _(visit: Visit) -> str:
     for session, response in visit.each(("", "of-a-server-before-its-restart"), ask):
         sent = "with the session id of another day" if session else "without a session id"
         expect(
-            isinstance((message_in(response, 1) or {}).get("result"), dict),
+            result_in(response) is not None,
             f"A request {sent} is answered with {shape(response)}, and Claude does not carry"
             " session ids reliably.",
             "Serve with stateless_http=True, and let no proxy add the header Mcp-Session-Id.",
@@ -120,8 +112,7 @@ def _(visit: Visit) -> str:
 @check("protocol.accept", "It answers whoever takes JSON", "protocol.initialize")
 def _(visit: Visit) -> str:
     def ask(accepted: str) -> httpx2.Response:
-        access = visit.granted[-1].access
-        return visit.post_mcp(access, PING, mcp_protocol_version=HANDSHAKE, accept=accepted)
+        return visit.ask("ping", {}, accept=accepted)
 
     answers = dict(visit.each(("*/*", "application/json", "application/json, */*;q=0.1"), ask))
     streams = "event-stream" in answers["*/*"].headers.get("content-type", "").lower()
@@ -129,9 +120,10 @@ def _(visit: Visit) -> str:
         del answers["application/json"]  # whoever serves streams need not serve those who cannot
     for accepted, response in answers.items():
         expect(
-            isinstance((message_in(response, 1) or {}).get("result"), dict),
+            result_in(response) is not None,
             f"A request with Accept: {accepted} is answered with {shape(response)}.",
-            "Keep MCP_RESPONSES=json, and let the proxy pass the header Accept on unchanged.",
+            f"{'Set MCP_RESPONSES=json' if visit.ours else 'Let the server answer with JSON'}, and"
+            " let the proxy pass the header Accept on unchanged.",
         )
     return "with event streams" if streams else ", ".join(list(answers)[:2])
 
@@ -139,18 +131,17 @@ def _(visit: Visit) -> str:
 @check("protocol.discover", f"It speaks MCP {STATELESS}", "protocol.token")
 def _(visit: Visit) -> str:
     method = "server/discover"
-    response, answer = visit.exchange(method, stateless_params(), **stateless_headers(method))
-    code = error_code(answer)
+    response = visit.ask(method, stateless_params(), **stateless_headers(method))
+    code, result = error_code(answer_in(response)), result_in(response)
     expect(
         code != HEADER_MISMATCH,
-        f"{method} is answered with {told(response, answer)}.",
+        f"{method} is answered with {told(response)}.",
         pass_on("the headers Mcp-Method, Mcp-Name and MCP-Protocol-Version"),
     )
     if code == METHOD_NOT_FOUND:
         not_spoken(visit)
-    result = (answer or {}).get("result")
-    expect(isinstance(result, dict), f"{method} is answered with {told(response, answer)}.", LOG)
-    visit.discovered = result if isinstance(result, dict) else {}
+    expect(result is not None, f"{method} is answered with {told(response)}.", LOG)
+    visit.discovered = result or {}
     versions = visit.discovered.get("supportedVersions")
     known = isinstance(versions, list) and STATELESS in versions
     expect(known, f"supportedVersions is {versions}, without {STATELESS}.", UPGRADE)
@@ -166,8 +157,7 @@ def not_spoken(visit: Visit) -> None:
     """
     if not visit.ours:
         raise Skipped("this server speaks only revisions that begin with initialize")
-    access = visit.granted[-1].access
-    odd = visit.post_mcp(access, PING, mcp_protocol_version="1999-01-01", mcp_session_id="")
+    odd = visit.ask("ping", {}, mcp_protocol_version="1999-01-01", mcp_session_id="")
     expect(
         not odd.is_success,
         "The header MCP-Protocol-Version does not arrive, so the server takes every client for an"

@@ -26,7 +26,7 @@ def _(visit: Visit) -> str:
     return judged(visit, "outputSchema", fault_of_output)
 
 
-@check("protocol.annotations", "Tools say what they change", "protocol.tools")
+@check("protocol.annotations", "Tools say what they change", "protocol.tools", ours=True)
 def _(visit: Visit) -> str:
     reading = 0
     for tool in visit.tools:

@@ -29,7 +29,7 @@ def _(visit: Visit) -> str:
     expect(
         visit.tools,
         "The server offers no tool.",
-        in_tools(visit, "write a file with a tool, as AGENTS.md says"),
+        in_tools(visit, f"write a tool{' (AGENTS.md shows how)' if visit.ours else ''}"),
     )
     return f"{len(visit.tools)}: {', '.join(tool['name'] for tool in visit.tools)}"
 

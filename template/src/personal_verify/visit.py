@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import itertools
 import signal
 import threading
 import time
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import httpx2
 
-from personal_verify.answers import json_in, message_in, told
+from personal_verify.answers import json_in, result_in, told
 from personal_verify.apps import App, Tokens
 from personal_verify.checks import LOG, Failed, Unreachable
 from personal_verify.known import CLIENT, HANDSHAKE, NAME
@@ -63,6 +63,7 @@ class Visit:
         self.discovered: dict[str, Any] = {}  # what it answers to `server/discover`
         self.tools: list[dict[str, Any]] = []
         self.results: list[tuple[dict[str, Any], dict[str, Any]]] = []  # a tool, its result
+        self._numbers = itertools.count(1)
         self._closing = ExitStack()
         # Set apart from trust_env, which also decides about proxies: SSL_CERT_FILE always counts.
         self._tls = httpx2.create_ssl_context() if url.startswith("https:") else False
@@ -162,6 +163,10 @@ class Visit:
     def refresh(self, tokens: Tokens) -> httpx2.Response:
         return self.granting(tokens.app, grant_type="refresh_token", refresh_token=tokens.refresh)
 
+    def message(self, method: str, **params: Any) -> dict[str, Any]:
+        """Returns a request with an id of its own: a session may never see one twice."""
+        return {"id": next(self._numbers), "method": method, "params": params}
+
     def post_mcp(
         self,
         token: str,
@@ -184,22 +189,20 @@ class Visit:
             timeout=timeout,
         )
 
-    def exchange(
-        self, method: str, params: dict[str, Any], **options: Any
-    ) -> tuple[httpx2.Response, dict[str, Any] | None]:
-        """Returns the answer to an MCP method, and the JSON-RPC message in it if there is one.
+    def ask(self, method: str, params: dict[str, Any], **options: Any) -> httpx2.Response:
+        """Returns the answer to an MCP method.
 
         Raises:
             Failed: The token is refused.
         """
-        message_id = secrets.token_hex(4)
-        message = {"id": message_id, "method": method, "params": params}
+        message = self.message(method, **params)
         options.setdefault("mcp_protocol_version", HANDSHAKE)
         response = self.post_mcp(self.granted[-1].access, message, **options)
         if response.status_code == 401:
             raise Failed(*why_refused(response))
-        self.session = response.headers.get("mcp-session-id", self.session)
-        return response, message_in(response, message_id)
+        if response.is_success:
+            self.session = response.headers.get("mcp-session-id", self.session)
+        return response
 
     def call(self, method: str, params: dict[str, Any], **options: Any) -> dict[str, Any]:
         """Returns the result of an MCP method.
@@ -207,11 +210,11 @@ class Visit:
         Raises:
             Failed: There is an error, or no answer that a client understands.
         """
-        response, answer = self.exchange(method, params, **options)
-        if answer is not None and isinstance(answer.get("result"), dict):
-            result: dict[str, Any] = answer["result"]
-            return result
-        raise Failed(f"{method} is answered with {told(response, answer)}.", LOG)
+        response = self.ask(method, params, **options)
+        result = result_in(response)
+        if result is None:
+            raise Failed(f"{method} is answered with {told(response)}.", LOG)
+        return result
 
     def end_session(self, access: str) -> None:
         """Ends the session of a server that keeps sessions."""
@@ -223,7 +226,7 @@ class Visit:
 
     def opens(self, access: str) -> bool:
         """Tells whether an access token is let in."""
-        ping = {"id": 1, "method": "ping", "params": {}}
+        ping = self.message("ping")
         return self.post_mcp(access, ping, mcp_protocol_version=HANDSHAKE).status_code != 401
 
 
