@@ -19,6 +19,7 @@ from personal_verify.instructions import LONGEST
 from personal_verify.language import directs, telling_words, tokens_in, weight
 from personal_verify.refused import why_refused
 from personal_verify.schemas import fault_of_input, fault_of_output
+from personal_verify.tools import listed
 from personal_verify.visit import Proof, Visit
 from tests.generate.project import ROOT
 
@@ -357,6 +358,40 @@ def test_only_tools_that_read_are_called_and_rather_those_that_need_nothing() ->
     assert calling.harmless(tools[:2])[0][1] == {"query": "verify"}
     with pytest.raises(Skipped):
         calling.harmless([tools[0], tool("vault_get", **needing(id=ID))])
+
+
+def test_arguments_are_made_up_only_where_any_value_will_do() -> None:
+    schemas: list[tuple[dict[str, Any], Any]] = [
+        ({"type": "string"}, "verify"),
+        ({"type": "boolean"}, False),
+        ({"enum": ["soup", "cake"]}, "soup"),
+        ({"const": "soup"}, "soup"),
+        ({"type": "integer", "default": 20}, 20),
+        ({"type": "integer"}, None),
+        ({"type": "string", "pattern": "^[0-9]+$"}, None),
+        ({"type": "string", "format": "date"}, None),
+        ({"type": "string", "maxLength": 3}, None),
+    ]
+
+    assert [calling.made_up(schema) for schema, _ in schemas] == [value for _, value in schemas]
+
+
+def test_an_error_may_be_due_to_made_up_arguments_and_otherwise_is_the_tools(visit: Visit) -> None:
+    with pytest.raises(Skipped, match="vault_get refuses made-up arguments: no such recipe"):
+        calling.explain(visit, "vault_get", {"name": "verify"}, "no such recipe.")
+    with pytest.raises(Failed, match="vault_list answers with an error: no oven"):
+        calling.explain(visit, "vault_list", {}, "no oven.")
+
+
+def test_the_tools_of_all_pages_are_read() -> None:
+    pages: dict[str, dict[str, Any]] = {
+        "": {"tools": [tool("vault_keep")], "nextCursor": "second"},
+        "second": {"tools": [tool("vault_list")]},
+    }
+
+    found = listed(lambda page: pages[page.get("cursor", "")])
+
+    assert [one["name"] for one in found] == ["vault_keep", "vault_list"]
 
 
 def test_a_tool_that_does_not_answer_in_time_is_named(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import httpx2
 import pytest
 
-from tests.generate.project import copy, snapshot
+from tests.generate.project import ROOT, copy, snapshot
 from tests.support.process import Running
 from tests.verify.house import PASSWORD, Report
 
@@ -76,13 +82,44 @@ def extend(server: FastMCP) -> None:
 ODD_INSTRUCTIONS = "The recipes of the family, collected with love for many years."
 
 
+# With sessions and event streams, as FastMCP serves unless it is told otherwise.
+STATEFUL_SERVER = '''
+from typing import Annotated
+
+from fastmcp import FastMCP
+from personal_auth import PersonalAuthProvider
+from starlette.responses import PlainTextResponse
+
+URL = "http://localhost:{port}"
+server = FastMCP(
+    "kitchen",
+    instructions="Use the kitchen_ tools whenever the user cooks.",
+    auth=PersonalAuthProvider(base_url=URL, password="{password}"),
+)
+
+
+@server.tool(annotations={{"readOnlyHint": True}})
+def kitchen_count() -> int:
+    """Counts the recipes of the family. Use it when the user asks how many there are."""
+    return 7
+
+
+@server.custom_route("/healthz", methods=["GET"])
+async def healthz(request):
+    return PlainTextResponse("ok")
+
+
+server.run(transport="streamable-http", host="127.0.0.1", port={port}, show_banner=False)
+'''
+
+
 @pytest.fixture
-def start() -> Iterator[Callable[[Path], Running]]:
+def start() -> Iterator[Callable[..., Running]]:
     """Starts the server of a project."""
     started: list[Running] = []
 
-    def run(project: Path) -> Running:
-        started.append(Running(project, MCP_PASSWORD=PASSWORD))
+    def run(project: Path, **settings: str) -> Running:
+        started.append(Running(project, MCP_PASSWORD=PASSWORD, **settings))
         return started[-1]
 
     yield run
@@ -95,18 +132,23 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return snapshot(tmp_path_factory.mktemp("template"))
 
 
-@pytest.mark.parametrize("examples", [["hello"], ["notes", "hello"]], ids=" and ".join)
+@pytest.mark.parametrize(
+    ("examples", "responses"), [(["hello"], "sse"), (["notes", "hello"], "json")]
+)
 def test_the_examples_have_no_fault(
     examples: list[str],
+    responses: str,
     template: Path,
-    start: Callable[[Path], Running],
+    start: Callable[..., Running],
     verify_here: Callable[..., Report],
     tmp_path: Path,
 ) -> None:
     project = tmp_path / "my-server"
     copy(template, project, examples=examples)
 
-    report = verify_here(start(project).url, "--json", MCP_PASSWORD=PASSWORD)
+    report = verify_here(
+        start(project, MCP_RESPONSES=responses).url, "--json", MCP_PASSWORD=PASSWORD
+    )
 
     assert report.code == 0, report.out
     assert report.with_status("skip") == []
@@ -114,7 +156,7 @@ def test_the_examples_have_no_fault(
 
 def test_each_mistake_of_an_owner_is_noticed_in_a_real_server(
     rendered: Path,
-    start: Callable[[Path], Running],
+    start: Callable[..., Running],
     verify_here: Callable[..., Report],
     tmp_path: Path,
 ) -> None:
@@ -145,3 +187,46 @@ def test_each_mistake_of_an_owner_is_noticed_in_a_real_server(
     assert "myserver_assemble refers to another schema" in told["protocol.schemas"]
     assert "myserver_weigh does not say" in told["protocol.annotations"]
     assert "myserver_everything gives about 45,000 tokens" in told["protocol.result"]
+
+
+def test_a_server_that_demands_sessions_fails_in_this_alone(
+    verify_here: Callable[..., Report], tmp_path: Path, unused_port: int
+) -> None:
+    script = tmp_path / "server.py"
+    script.write_text(STATEFUL_SERVER.format(port=unused_port, password=PASSWORD))
+    url = f"http://localhost:{unused_port}"
+    with serving(script, url):
+        report = verify_here(url, "--json", MCP_PASSWORD=PASSWORD)
+
+    assert report.with_status("fail") == ["protocol.session"], report.out
+    assert "stateless_http=True" in report.checks["protocol.session"]["cure"]
+
+
+@contextmanager
+def serving(script: Path, url: str) -> Iterator[None]:
+    """Runs a script until the block ends, which begins when it answers."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "template" / "src")}
+    with (script.parent / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, script.name],
+            cwd=script.parent,
+            env={**environment, "FASTMCP_CHECK_FOR_UPDATES": "off"},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while not answers(url):
+            assert process.poll() is None, (script.parent / "log").read_text()
+            assert time.monotonic() < deadline, "it does not answer"
+            time.sleep(0.05)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def answers(url: str) -> bool:
+    with suppress(httpx2.TransportError), httpx2.Client(trust_env=False) as client:
+        return client.get(f"{url}/healthz").status_code == 200
+    return False
