@@ -7,10 +7,10 @@ from typing import Any
 
 import httpx2
 
-from personal_verify.answers import plain, result_in, told
-from personal_verify.checks import LOG, Failed, Skipped, check, expect, pass_on
+from personal_verify.answers import answer_in, error_code, plain, result_in, told
+from personal_verify.checks import LOG, UPGRADE, Failed, Skipped, check, expect, pass_on
 from personal_verify.eras import stateless_headers, stateless_params
-from personal_verify.known import STATELESS
+from personal_verify.known import HEADER_MISMATCH, STATELESS
 from personal_verify.language import tokens_in
 from personal_verify.places import in_tools, tools_folder
 from personal_verify.visit import AT_ONCE, Visit
@@ -85,11 +85,13 @@ def _(visit: Visit) -> str:
     response = visit.ask(
         "tools/call", params, timeout=CALL_SECONDS, **stateless_headers("tools/call", name)
     )
-    result = result_in(response)
+    result = result_in(response) or {}
+    lost = error_code(answer_in(response)) == HEADER_MISMATCH
+    said = text_of(result) if result else told(response)
     expect(
-        result is not None and not result.get("isError"),
-        f"In MCP {STATELESS} the call of {name} is answered with {told(response)}.",
-        pass_on("the header Mcp-Name"),
+        result and not result.get("isError"),
+        f"In MCP {STATELESS} the call of {name} is answered with {plain(said).rstrip('.')}.",
+        pass_on("the header Mcp-Name") if lost else UPGRADE,
     )
     return f"{name} answers"
 

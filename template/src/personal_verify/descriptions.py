@@ -63,7 +63,7 @@ def _(visit: Visit) -> str:
     expect(
         not long,
         f"Claude Code cuts descriptions after {LONGEST:,} characters: {named(long)}.",
-        in_tools(visit, "shorten the docstring, and explain arguments with Field(description=...)"),
+        in_tools(visit, "shorten it, and explain arguments with Field(description=...)"),
     )
     return f"the longest has {max(lengths.values()):,} of {LONGEST:,} characters"
 

@@ -10,8 +10,8 @@ import httpx2
 from personal_verify.answers import answer_in, error_code, is_html, plain, shape
 from personal_verify.checks import UPGRADE, check, expect, pass_on
 from personal_verify.eras import stateless_headers, stateless_params
-from personal_verify.known import HANDSHAKE
-from personal_verify.places import tools_folder
+from personal_verify.known import HANDSHAKE, METHOD_NOT_FOUND
+from personal_verify.places import extension
 from personal_verify.unreachable import TIMEOUT_SECONDS
 from personal_verify.visit import Visit
 
@@ -47,7 +47,7 @@ def _(visit: Visit) -> str:
         )
         fault = fault_of_error(what, response)
         expect(not fault, f"The answer to {what} {fault}, so clients cannot read it.", UPGRADE)
-    return f"{len(wrong)} kinds, -32601 for unknown methods"
+    return f"{len(wrong)} kinds, {METHOD_NOT_FOUND} for unknown methods"
 
 
 def fault_of_error(what: str, response: httpx2.Response) -> str:
@@ -65,8 +65,8 @@ def fault_of_error(what: str, response: httpx2.Response) -> str:
     code, error = error_code(answer), answer.get("error")
     if not isinstance(code, int) or not isinstance((error or {}).get("message"), str):
         return "is no error with a code and a message"
-    if what != "an unknown tool" and code != -32601:
-        return f"has the code {code}, not -32601"
+    if what != "an unknown tool" and code != METHOD_NOT_FOUND:
+        return f"has the code {code}, not {METHOD_NOT_FOUND}"
     return ""
 
 
@@ -88,8 +88,8 @@ def _(visit: Visit) -> str:
         expect(
             not found,
             f"An error ({message.get('method', 'of broken JSON')}) shows {found}.",
-            f"Raise ToolError with a sentence of your own in {tools_folder(visit)}, and return no"
-            " exception as it is.",
+            f"In {extension(visit)} look for what answers with an exception or a file as it is, and"
+            " let it raise ToolError with a sentence.",
         )
     return f"{len(wrong)} wrong requests"
 

@@ -14,6 +14,10 @@ def instructions_file(visit: Visit) -> str:
     return f"{package()}/instructions.md" if visit.ours else "the server's instructions"
 
 
+def extension(visit: Visit) -> str:
+    return f"{package()}/extend.py" if visit.ours else "the server's code"
+
+
 def in_tools(visit: Visit, what: str) -> str:
     """Returns the cure of what is wrong with a tool."""
     return f"In {tools_folder(visit)} {what}, then restart the server."

@@ -9,11 +9,8 @@ import httpx2
 from personal_verify.answers import answer_in, error_code, result_in, shape, told
 from personal_verify.checks import LOG, UPGRADE, Failed, Skipped, check, expect, pass_on
 from personal_verify.eras import beginning, stateless_headers, stateless_params
-from personal_verify.known import HANDSHAKE, OLDER, STATELESS
+from personal_verify.known import HANDSHAKE, HEADER_MISMATCH, METHOD_NOT_FOUND, OLDER, STATELESS
 from personal_verify.visit import Visit
-
-METHOD_NOT_FOUND = -32601
-HEADER_MISMATCH = -32020
 
 
 @check("protocol.token", "A new token opens /mcp", "owner.token")
@@ -104,7 +101,8 @@ def _(visit: Visit) -> str:
             result_in(response) is not None,
             f"A request {sent} is answered with {shape(response)}, and Claude does not carry"
             " session ids reliably.",
-            "Serve with stateless_http=True, and let no proxy add the header Mcp-Session-Id.",
+            "Let no proxy add the header Mcp-Session-Id, and serve with stateless_http=True, as"
+            " `uvx copier update --defaults` restores it.",
         )
     return "asked without one, and with an old one"
 

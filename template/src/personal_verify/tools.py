@@ -12,7 +12,7 @@ from personal_verify.checks import UPGRADE, check, expect
 from personal_verify.eras import stateless_headers, stateless_params
 from personal_verify.known import STATELESS
 from personal_verify.language import tokens_in
-from personal_verify.places import in_tools, named
+from personal_verify.places import in_tools, named, tools_folder
 from personal_verify.visit import Visit
 
 MOST_TOOLS = 128  # VS Code sends no more, and refuses to send any when there are
@@ -54,9 +54,9 @@ def _(visit: Visit) -> str:
     missing = sorted({*here} ^ {*there})
     expect(not missing, f"Only one of the revisions lists {named(missing)}.", UPGRADE)
     unlike = [name for name in here if here[name] != there[name]]
-    expect(not unlike, f"In {STATELESS} another thing is said of {named(unlike)}.", UPGRADE)
+    expect(not unlike, f"In MCP {STATELESS} other things are said of {named(unlike)}.", UPGRADE)
     told = [seen.get("instructions") or "" for seen in (visit.greeting, visit.discovered)]
-    expect(told[0] == told[1], f"In {STATELESS} there are other instructions.", UPGRADE)
+    expect(told[0] == told[1], f"In MCP {STATELESS} there are other instructions.", UPGRADE)
     return f"{len(there)} tools and the instructions"
 
 
@@ -94,7 +94,7 @@ def _(visit: Visit) -> str:
     names = [tool["name"] for tool in visit.tools]
     bare = [name for name in names if not re.fullmatch("[^_]+_.+", name)]
     prefixes = sorted({name.partition("_")[0] for name in names})
-    move = "Define it in the folder tools, where each name gets the prefix, not in extend.py."
+    move = f"Define it in {tools_folder(visit)}, where each name gets the prefix, not in extend.py."
     expect(not bare, f"Without a prefix: {named(bare)}.", move)
     expect(len(prefixes) == 1, f"There are several prefixes: {named(prefixes)}.", move)
     return f"all begin with {prefixes[0]}_"
@@ -134,13 +134,19 @@ def _(visit: Visit) -> str:
         f"There are {count} tools, where VS Code sends none at all above {MOST_TOOLS}.",
         in_tools(visit, "remove what is not used, or make one tool of several"),
     )
-    shown = {tool["name"]: tokens_in(json.dumps(tool, ensure_ascii=False)) for tool in visit.tools}
+    shown = {tool["name"]: tokens_in(shown_to_model(tool)) for tool in visit.tools}
     total = sum(shown.values())
     largest = sorted(shown, key=lambda name: -shown[name])
     expect(
         total <= MOST_TOKENS,
         f"The list of tools takes about {total:,} tokens of each conversation, more than"
-        f" {MOST_TOKENS:,}, most of them for {named(largest)}.",
+        f" {MOST_TOKENS:,}, most of them for {named(largest[:3])}.",
         in_tools(visit, "shorten descriptions and arguments, or remove tools"),
     )
     return f"about {total:,} tokens of {MOST_TOKENS:,}"
+
+
+def shown_to_model(tool: dict[str, Any]) -> str:
+    """Returns what clients pass on to the model about a tool."""
+    shown = {member: tool.get(member) for member in ("name", "description", "inputSchema")}
+    return json.dumps(shown, ensure_ascii=False)
