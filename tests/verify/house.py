@@ -79,8 +79,13 @@ def assert_only_fails(
     assert set(failed) == {broken.check, *broken.also}, failed
     assert report.code == 1
     assert report.json["ok"] is False
-    for sentence in (report.checks[broken.check]["detail"], report.checks[broken.check]["cure"]):
-        assert sentence.endswith(".")
-        assert not re.search(r"[.!?] [A-Z]", sentence), sentence
+    assert_told(report, broken.check)
     left = house.connections - before
     assert bool(left) == (broken.check == "grant.revoke"), "what was granted is revoked"
+
+
+def assert_told(report: Report, check: str) -> None:
+    """Asserts that cause and cure of a failure are a sentence each."""
+    for sentence in (report.checks[check]["detail"], report.checks[check]["cure"]):
+        assert sentence.endswith("."), sentence
+        assert not re.search(r"[.!?] [A-Z]", sentence), sentence

@@ -57,15 +57,40 @@ def is_refusal(response: httpx2.Response, code: str) -> bool:
     return response.status_code == 400 and told == code
 
 
-def message_in(response: httpx2.Response, message_id: str) -> dict[str, Any] | None:
+def message_in(response: httpx2.Response, message_id: Any) -> dict[str, Any] | None:
     """Returns the JSON-RPC answer to a message, from a JSON body or an event stream."""
-    if response.headers.get("content-type", "").startswith("text/event-stream"):
+    if response.headers.get("content-type", "").lower().startswith("text/event-stream"):
         events = re.split(r"\r?\n\r?\n", response.text)
         values = [parsed(event_data(event)) for event in events]
     else:
         values = [json_in(response)]
     answers = [v for v in values if isinstance(v, dict) and ("result" in v or "error" in v)]
     return next((a for a in answers if a.get("id") in {message_id, None}), None)
+
+
+def answer_in(response: httpx2.Response) -> dict[str, Any] | None:
+    """Returns the JSON-RPC answer to the message that was sent."""
+    asked = parsed(response.request.content.decode())
+    return message_in(response, asked.get("id")) if isinstance(asked, dict) else None
+
+
+def result_in(response: httpx2.Response) -> dict[str, Any] | None:
+    """Returns the result of the method that was asked for, None for an error."""
+    result = (answer_in(response) or {}).get("result")
+    return result if isinstance(result, dict) else None
+
+
+def told(response: httpx2.Response) -> str:
+    """Describes an answer that is no result: the error's message, else the answer's shape."""
+    error = (answer_in(response) or {}).get("error")
+    message = error.get("message") if isinstance(error, dict) else None
+    return str(message).rstrip(".") if message else shape(response)
+
+
+def error_code(answer: dict[str, Any] | None) -> Any:
+    """Returns the code of a JSON-RPC error, None when there is none."""
+    error = (answer or {}).get("error")
+    return error.get("code") if isinstance(error, dict) else None
 
 
 def event_data(event: str) -> str:

@@ -5,7 +5,10 @@ from __future__ import annotations
 NAME = "verify.py"  # what the owner's list of connections shows while it runs
 
 HANDSHAKE = "2025-11-25"  # the newest revision that begins with `initialize`
+OLDER = ("2025-06-18", "2025-03-26")  # what clients send that were not renewed for a while
 STATELESS = "2026-07-28"  # asks `server/discover` and describes itself in every request
+METHOD_NOT_FOUND = -32601
+HEADER_MISMATCH = -32020  # a header does not repeat what the body says
 
 SERVER_METADATA = "/.well-known/oauth-authorization-server"
 OPENID = "/.well-known/openid-configuration"

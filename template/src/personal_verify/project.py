@@ -22,6 +22,13 @@ def command() -> str:
     return "my-server"
 
 
+def package() -> str:
+    """Returns the folder of the owner's package, as it is written in a cure."""
+    sources = FOLDER / "src"
+    found = sorted(file.parent.name for file in sources.glob("*/instructions.md"))
+    return f"src/{found[0]}" if found else "your package below src"
+
+
 def public_url(argument: str | None) -> str:
     """Returns the public URL without a trailing slash.
 

@@ -14,13 +14,17 @@ from personal_verify import (  # noqa: F401 - each registers its checks
     metadata,
     owner,
     places,
-    protocol,
     reach,
     refusals,
     state,
     stranger,
-    tools,
 )
+
+# isort: off
+from personal_verify import protocol, failures, tools  # noqa: F401 - in the order of the report
+from personal_verify import descriptions, instructions, schemas, calling  # noqa: F401
+# isort: on
+
 from personal_verify.answers import plain
 from personal_verify.checks import (
     CHECKS,

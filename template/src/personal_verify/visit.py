@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import itertools
 import signal
 import threading
 import time
@@ -14,12 +14,13 @@ from typing import Any, TypeVar
 
 import httpx2
 
-from personal_verify.answers import json_in, message_in, shape
+from personal_verify.answers import json_in, result_in, told
 from personal_verify.apps import App, Tokens
 from personal_verify.checks import LOG, Failed, Skipped, Unreachable
 from personal_verify.discovery import Discovery
 from personal_verify.known import CLIENT, HANDSHAKE, NAME
 from personal_verify.project import is_loopback
+from personal_verify.refused import why_refused
 from personal_verify.unreachable import TIMEOUT_SECONDS, why_unreachable
 
 AT_ONCE = 8  # requests at the same time
@@ -66,8 +67,11 @@ class Visit:
         self.granted: list[Tokens] = []  # everything to revoke, the newest last
         self.strays: list[Tokens] = []  # what a stranger was granted, to revoke too
         self.session = ""  # of a server that keeps sessions
-        self.instructions = ""
+        self.greeting: dict[str, Any] = {}  # what it answers to `initialize`
+        self.discovered: dict[str, Any] = {}  # what it answers to `server/discover`
         self.tools: list[dict[str, Any]] = []
+        self.results: list[tuple[dict[str, Any], dict[str, Any]]] = []  # a tool, its result
+        self._numbers = itertools.count(1)
         self._closing = ExitStack()
         # Set apart from trust_env, which also decides about proxies: SSL_CERT_FILE always counts.
         self.tls = httpx2.create_ssl_context() if url.startswith("https:") else None
@@ -208,35 +212,58 @@ class Visit:
     def refresh(self, tokens: Tokens) -> httpx2.Response:
         return self.granting(tokens.app, grant_type="refresh_token", refresh_token=tokens.refresh)
 
-    def post_mcp(self, token: str, message: dict[str, Any], **headers: str) -> httpx2.Response:
-        """Sends one JSON-RPC message to the MCP endpoint."""
-        headers = {
-            "Accept": "application/json, text/event-stream",
-            "Authorization": f"Bearer {token}",
+    def message(self, method: str, **params: Any) -> dict[str, Any]:
+        """Returns a request with an id of its own: a session may never see one twice."""
+        return {"id": next(self._numbers), "method": method, "params": params}
+
+    def post_mcp(
+        self,
+        token: str,
+        message: dict[str, Any],
+        timeout: float = TIMEOUT_SECONDS,
+        **headers: str,
+    ) -> httpx2.Response:
+        """Sends one JSON-RPC message to the MCP endpoint; a header without a value is left out."""
+        whole = {
+            "accept": "application/json, text/event-stream",
+            "authorization": f"Bearer {token}",
+            "mcp-session-id": "" if "mcp_method" in headers else self.session,
             **{name.replace("_", "-"): value for name, value in headers.items()},
         }
-        if self.session and "mcp-method" not in headers:
-            headers["mcp-session-id"] = self.session
-        return self.send("POST", "/mcp", json={"jsonrpc": "2.0", **message}, headers=headers)
+        return self.send(
+            "POST",
+            "/mcp",
+            json={"jsonrpc": "2.0", **message},
+            headers={name: value for name, value in whole.items() if value},
+            timeout=timeout,
+        )
 
-    def call(self, method: str, params: dict[str, Any], **headers: str) -> dict[str, Any]:
+    def ask(self, method: str, params: dict[str, Any], **options: Any) -> httpx2.Response:
+        """Returns the answer to an MCP method.
+
+        Raises:
+            Failed: The token is refused.
+        """
+        message = self.message(method, **params)
+        options.setdefault("mcp_protocol_version", HANDSHAKE)
+        response = self.post_mcp(self.granted[-1].access, message, **options)
+        if response.status_code == 401:
+            raise Failed(*why_refused(response))
+        if response.is_success:
+            self.session = response.headers.get("mcp-session-id", self.session)
+        return response
+
+    def call(self, method: str, params: dict[str, Any], **options: Any) -> dict[str, Any]:
         """Returns the result of an MCP method.
 
         Raises:
             Failed: There is an error, or no answer that a client understands.
         """
-        message_id = secrets.token_hex(4)
-        message = {"id": message_id, "method": method, "params": params}
-        headers.setdefault("mcp_protocol_version", HANDSHAKE)
-        response = self.post_mcp(self.granted[-1].access, message, **headers)
-        answer = message_in(response, message_id)
-        self.session = response.headers.get("mcp-session-id", self.session)
-        if answer is not None and isinstance(answer.get("result"), dict):
-            result: dict[str, Any] = answer["result"]
-            return result
-        error = (answer or {}).get("error")
-        told = error.get("message") if isinstance(error, dict) else shape(response)
-        raise Failed(f"{method} is answered with {str(told).rstrip('.')}.", LOG)
+        response = self.ask(method, params, **options)
+        result = result_in(response)
+        if result is None:
+            raise Failed(f"{method} is answered with {told(response)}.", LOG)
+        return result
 
     def end_session(self, access: str) -> None:
         """Ends the session of a server that keeps sessions."""
@@ -248,7 +275,7 @@ class Visit:
 
     def opens(self, access: str) -> bool:
         """Tells whether an access token is let in."""
-        ping = {"id": 1, "method": "ping", "params": {}}
+        ping = self.message("ping")
         return self.post_mcp(access, ping, mcp_protocol_version=HANDSHAKE).status_code != 401
 
 

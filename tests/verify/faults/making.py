@@ -39,12 +39,17 @@ class Site:
 
 
 BROKEN: list[Broken] = []
+VARIANTS: list[Broken] = []  # other ways to the same failure, of which only the check is run
 
 
 def breaks(
     check: str, sentence: str, *also: str, public: bool = False
 ) -> Callable[[Callable[[Site], Fault]], None]:
     return lambda make: BROKEN.append(Broken(sentence, check, make, also, public))
+
+
+def breaks_too(check: str, sentence: str) -> Callable[[Callable[[Site], Fault]], None]:
+    return lambda make: VARIANTS.append(Broken(sentence, check, make))
 
 
 class Answering(Fault):
