@@ -10,7 +10,7 @@ import httpx2
 from personal_verify.answers import answer_in, error_code, is_html, plain, shape
 from personal_verify.checks import UPGRADE, check, expect, pass_on
 from personal_verify.eras import stateless_headers, stateless_params
-from personal_verify.known import HANDSHAKE, METHOD_NOT_FOUND
+from personal_verify.known import METHOD_NOT_FOUND
 from personal_verify.mending import extension
 from personal_verify.unreachable import TIMEOUT_SECONDS
 from personal_verify.visit import Visit
@@ -113,11 +113,11 @@ def send_wrong(visit: Visit, message: dict[str, Any]) -> httpx2.Response:
         named = stateless_headers(message["method"], "another")
         return visit.post_mcp(access, message, TIMEOUT_SECONDS, **named)
     if message:
-        return visit.post_mcp(access, message, mcp_protocol_version=HANDSHAKE)
+        return visit.post_mcp(access, message, mcp_protocol_version=visit.revision)
     headers = {
         "accept": "application/json, text/event-stream",
         "authorization": f"Bearer {access}",
         "content-type": "application/json",
-        "mcp-protocol-version": HANDSHAKE,
+        "mcp-protocol-version": visit.revision,
     }
     return visit.send("POST", "/mcp", content=BROKEN_JSON, headers=headers)

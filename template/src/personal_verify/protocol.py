@@ -27,13 +27,15 @@ def _(visit: Visit) -> str:
 
 @check("protocol.initialize", f"It speaks MCP {HANDSHAKE}", "protocol.token")
 def _(visit: Visit) -> str:
-    visit.greeting = visit.call("initialize", beginning(HANDSHAKE))
+    visit.greeting = visit.call("initialize", beginning(HANDSHAKE), mcp_protocol_version="")
     version = visit.greeting.get("protocolVersion")
-    expect(version == HANDSHAKE, f"It chose the revision {version}.", UPGRADE)
+    agreed = {HANDSHAKE} if visit.ours else {HANDSHAKE, *OLDER}
+    expect(version in agreed, f"It chose the revision {version}.", UPGRADE)
+    visit.revision = str(version)
     server = visit.greeting.get("serverInfo")
     named = isinstance(server, dict) and isinstance(server.get("name"), str) and server["name"]
     expect(named, "It does not say its name (serverInfo), which clients require.", UPGRADE)
-    return f"initialize, as {named}"
+    return f"{version}, as {named}"
 
 
 @check("protocol.older", "It speaks older revisions too", "protocol.initialize")
@@ -53,7 +55,7 @@ def _(visit: Visit) -> str:
         chosen[revision] = (result or {}).get("protocolVersion")
     for revision in OLDER:
         expect(
-            chosen[revision] == revision,
+            chosen[revision] in ({revision} if visit.ours else OLDER),
             f"A client that speaks {revision} is told to speak {chosen[revision]}.",
             UPGRADE,
         )
@@ -77,7 +79,9 @@ def _(visit: Visit) -> str:
 @check("protocol.notification", "It takes notifications", "protocol.initialize")
 def _(visit: Visit) -> str:
     message = {"method": "notifications/initialized"}
-    response = visit.post_mcp(visit.granted[-1].access, message, mcp_protocol_version=HANDSHAKE)
+    response = visit.post_mcp(
+        visit.granted[-1].access, message, mcp_protocol_version=visit.revision
+    )
     expect(
         response.status_code == 202 and not response.content,
         f"A notification is answered with {shape(response)}, not with 202 and nothing else.",

@@ -67,6 +67,7 @@ class Visit:
         self.granted: list[Tokens] = []  # everything to revoke, the newest last
         self.strays: list[Tokens] = []  # what a stranger was granted, to revoke too
         self.session = ""  # of a server that keeps sessions
+        self.revision = HANDSHAKE  # what `initialize` has agreed on
         self.greeting: dict[str, Any] = {}  # what it answers to `initialize`
         self.discovered: dict[str, Any] = {}  # what it answers to `server/discover`
         self.tools: list[dict[str, Any]] = []
@@ -245,7 +246,7 @@ class Visit:
             Failed: The token is refused.
         """
         message = self.message(method, **params)
-        options.setdefault("mcp_protocol_version", HANDSHAKE)
+        options.setdefault("mcp_protocol_version", self.revision)
         response = self.post_mcp(self.granted[-1].access, message, **options)
         if response.status_code == 401:
             raise Failed(*why_refused(response))
@@ -276,7 +277,7 @@ class Visit:
     def opens(self, access: str) -> bool:
         """Tells whether an access token is let in."""
         ping = self.message("ping")
-        return self.post_mcp(access, ping, mcp_protocol_version=HANDSHAKE).status_code != 401
+        return self.post_mcp(access, ping, mcp_protocol_version=self.revision).status_code != 401
 
 
 @contextmanager
