@@ -1,17 +1,31 @@
 """Ways in which a server can be broken, each with the check that must notice it."""
 
-from tests.verify.faults import edge, grant, metadata, owner, protocol, reach, stranger
+from tests.verify.faults import (
+    door,
+    edge,
+    foreign,
+    grant,
+    metadata,
+    owner,
+    protocol,
+    reach,
+    refusals,
+    stranger,
+)
 from tests.verify.faults.making import BROKEN, Broken
 
 __all__ = [
     "BROKEN",
+    "door",
     "edge",
     "faults_of",
+    "foreign",
     "grant",
     "metadata",
     "owner",
     "protocol",
     "reach",
+    "refusals",
     "stranger",
 ]
 
