@@ -132,3 +132,12 @@ def _(site: Site) -> Fault:
         lambda asked: asked.headers.get("origin") == "null" and asked.path == "/mcp",
         lambda asked: asked.headers.update(origin=site.url),
     )
+
+
+@breaks("stranger.host", "a foreign name passes with a forwarded one")
+def _(site: Site) -> Fault:
+    own = site.url.removeprefix("http://")
+    return Asking(
+        lambda asked: asked.headers.get("x-forwarded-host") == own,
+        lambda asked: asked.headers.update(host=own),
+    )
