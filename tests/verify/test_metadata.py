@@ -7,7 +7,7 @@ from collections.abc import Callable
 import httpx2
 import pytest
 
-from personal_verify import metadata, places
+from personal_verify import metadata, published
 from personal_verify.known import CLAUDE, CLAUDE_DOCUMENT
 from tests.verify.faults import faults_of
 from tests.verify.faults.making import Asking, Broken
@@ -73,7 +73,7 @@ def test_documents_are_fetched_at_public_addresses_only(url: str, fetches: bool)
     ],
 )
 def test_an_address_that_clients_cannot_use_is_told(address: str, told: str) -> None:
-    kind = places.kind_of(address, "https://mcp.example.com")
+    kind = published.kind_of(address, "https://mcp.example.com")
 
     assert told in kind
     assert bool(kind) == bool(told)
@@ -87,7 +87,7 @@ def test_every_address_in_a_document_is_found() -> None:
         "scopes_supported": ["tools"],
     }
 
-    assert list(places.addresses_in(document)) == [
+    assert list(published.addresses_in(document)) == [
         ("jwks_uri", "https://a.example/keys"),
         ("logo_uri", "http://b.example"),
         ("token_endpoint", "https://c.example"),
