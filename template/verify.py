@@ -5,7 +5,8 @@
 It comes as a stranger first, then, with the owner's password, as the owner and as a client that the
 owner approves. What it is granted it revokes. The password is read from the file, from MCP_PASSWORD
 or from the terminal; without it the owner's checks are skipped. The URL is the argument,
-MCP_PUBLIC_URL, or what .env or .env.example beside this file say.
+MCP_PUBLIC_URL, or what .env or .env.example beside this file say. A server that was not made from
+this template is judged by what every client needs.
 
 Exit code: 0 nothing failed, 1 something failed, 2 it could not run, 130 it was interrupted.
 

@@ -10,9 +10,12 @@ import pytest
 from starlette.types import ASGIApp
 
 from personal_verify import discovery
-from tests.verify.house import PASSWORD, Report
-from tests.verify.others import bearer, in_memory, remote, sdk, seed, website
+from tests.verify.faults.making import Answering
+from tests.verify.house import PASSWORD, House, Report
+from tests.verify.others import bearer, documents, in_memory, remote, sdk, seed, website
+from tests.verify.others import open as open_server
 from tests.verify.others.serving import Watched, serving
+from tests.verify.proxy import html_answer
 
 Verify = Callable[..., Report]
 Serve = Callable[[Callable[[str], ASGIApp]], tuple[str, Watched]]
@@ -172,6 +175,28 @@ def test_a_sign_in_on_another_host_is_read_and_left_alone(
     assert not [sent for _, _, sent in (*own.asked, *watched.asked) if "password" in sent]
 
 
+def test_whoever_names_a_document_need_not_register(serve: Serve, verify_here: Verify) -> None:
+    url, _ = serve(documents.app)
+
+    report = verify_here(url, "--json")
+
+    assert failed(report) == {"edge.cors"}
+    for name in ("stranger.token", "stranger.redirect", "stranger.pkce", "stranger.framing"):
+        assert report.checks[name]["status"] == "pass"
+
+
+def test_an_open_server_is_named(serve: Serve, verify_here: Verify) -> None:
+    url, _ = serve(open_server.app)
+
+    report = verify_here(url, "--json")
+
+    assert failed(report) == {
+        *("metadata.server", "metadata.resource", "stranger.challenge", "stranger.bearer"),
+        *("stranger.host", "stranger.origin"),
+    }
+    assert "anybody gets in" in report.checks["stranger.bearer"]["cure"]
+
+
 def test_a_token_for_everybody_is_no_sign_in(serve: Serve, verify_here: Verify) -> None:
     url, _ = serve(bearer.app)
 
@@ -197,6 +222,26 @@ def test_a_web_site_is_no_mcp_server(serve: Serve, verify_here: Verify) -> None:
         f"No MCP server answers at {url}: POST /mcp is answered with status 404, an HTML page"
         " titled 'Not found'."
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "title", "told"),
+    [
+        (502, "Bad gateway", "GET /healthz is answered with status 502"),
+        (200, "Just a moment...", "No MCP server answers at"),
+    ],
+)
+def test_where_the_proxy_answers_everything_one_check_fails(
+    house: House, verify_here: Verify, status: int, title: str, told: str
+) -> None:
+    house.proxy.fault = Answering(lambda asked: True, lambda asked: html_answer(status, title))
+
+    report = verify_here(house.url, "--json", MCP_PASSWORD=PASSWORD)
+
+    assert failed(report) == {"reach.health"}
+    assert report.checks["reach.health"]["detail"].startswith(told)
+    assert title in report.checks["reach.health"]["detail"]
+    assert report.json["ours"] is None
 
 
 # ---- Where discovery leads -----------------------------------------------------------------------

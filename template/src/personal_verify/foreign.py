@@ -89,7 +89,8 @@ def _(visit: Visit) -> str:
         "a challenge of one character": app.question(code_challenge="x"),
         "a challenge that is no base64url": app.question(code_challenge="+/" * 21 + "="),
     }
-    for what, response in visit.each(weak, lambda what: ask(visit, weak[what])):
+    browser = visit.new_client(BROWSER)
+    for what, response in visit.each(weak, lambda what: ask(visit, weak[what], browser)):
         expect(not leads_on(response), f"/authorize accepts a request with {what}.", RENEW)
     return "refused: none, plain, too short, made up"
 

@@ -168,7 +168,7 @@ def shows_way(visit: Visit, response: httpx2.Response) -> bool:
 
 @check("metadata.type", "The documents are marked as JSON", "reach.json")
 def _(visit: Visit) -> str:
-    for path, response in visit.each(documents_of(visit), visit.get):
+    for path, response in documents_of(visit):
         kind = response.headers.get("content-type", "")
         expect(
             response.status_code != 200
@@ -184,12 +184,11 @@ LONG_SECONDS = 60 * 60  # 1 hour
 
 @check("metadata.caching", "No cache keeps old documents", "reach.json")
 def _(visit: Visit) -> str:
-    documents = documents_of(visit)
     cure = (
         "Cloudflare: under Caching > Cache Rules let this host bypass the cache, and let the"
         " Browser Cache TTL respect existing headers; elsewhere cache nothing below /.well-known/."
     )
-    for path, response in visit.each(documents, visit.get):
+    for path, response in documents_of(visit):
         life, age = seconds_in(response.headers)
         expect(life <= LONG_SECONDS, f"{path} may be kept for {life} s, so changes are late.", cure)
         expect(age <= LONG_SECONDS, f"{path} comes from a cache, {age} s old.", cure)
@@ -207,18 +206,19 @@ def seconds_in(headers: Any) -> tuple[int, int]:
     return life, int(age) if age.isdigit() else 0
 
 
-def documents_of(visit: Visit) -> list[str]:
-    """Returns where the documents are.
+def documents_of(visit: Visit) -> list[tuple[str, httpx2.Response]]:
+    """Returns where the documents are, and how they come.
 
     Raises:
         Skipped: There are none.
     """
-    if visit.ours:
-        return [SERVER_METADATA, f"{RESOURCE_METADATA}/mcp"]
-    places = [place for place in (visit.found.server_at, visit.found.resource_at) if place]
-    if not places:
+    if not visit.documents:
+        own = (SERVER_METADATA, f"{RESOURCE_METADATA}/mcp")
+        places = own if visit.ours else (visit.found.server_at, visit.found.resource_at)
+        visit.documents = visit.each([place for place in places if place], visit.get)
+    if not visit.documents:
         raise Skipped("there is no document")
-    return places
+    return visit.documents
 
 
 def missing(document: dict[str, Any], name: str, *members: str) -> list[str]:

@@ -13,7 +13,7 @@ from personal_verify import (  # noqa: F401 - each registers its checks
     grant,
     metadata,
     owner,
-    places,
+    published,
     reach,
     refusals,
     state,

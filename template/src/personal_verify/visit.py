@@ -58,6 +58,7 @@ class Visit:
         self.found = Discovery()  # what a server of others leads its clients to
         self.server: dict[str, Any] = {}  # its metadata
         self.resource: dict[str, Any] = {}  # the MCP endpoint's metadata
+        self.documents: list[tuple[str, httpx2.Response]] = []  # where each is, and how it comes
         self.newcomer: App | None = None  # a client that nobody approves
         self.app: App | None = None  # what the owner approves
         self.shown: tuple[App, httpx2.Response] | None = None  # the page that asks for it

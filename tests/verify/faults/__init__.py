@@ -1,18 +1,33 @@
 """Ways in which a server can be broken, each with the check that must notice it."""
 
-from tests.verify.faults import edge, grant, metadata, owner, protocol, reach, stranger, tools
+from tests.verify.faults import (
+    door,
+    edge,
+    foreign,
+    grant,
+    metadata,
+    owner,
+    protocol,
+    reach,
+    refusals,
+    stranger,
+    tools,
+)
 from tests.verify.faults.making import BROKEN, VARIANTS, Broken
 
 __all__ = [
     "BROKEN",
     "VARIANTS",
+    "door",
     "edge",
     "faults_of",
+    "foreign",
     "grant",
     "metadata",
     "owner",
     "protocol",
     "reach",
+    "refusals",
     "stranger",
     "tools",
     "variants_of",

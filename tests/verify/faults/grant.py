@@ -46,12 +46,12 @@ def _(site: Site) -> Fault:
     return Answering(granting("refresh_token"), lambda asked: refused)
 
 
-@breaks("grant.revoke", "a revoked connection lives on")
+@breaks("grant.revoke", "a revoked connection lives on", "stranger.revoke")
 def _(site: Site) -> Fault:
     return Answering(at("/revoke"), lambda asked: json_answer(200, {}))
 
 
-@breaks("grant.revoke", "a public client may not revoke")
+@breaks("grant.revoke", "a public client may not revoke", "stranger.revoke")
 def _(site: Site) -> Fault:
     refused = json_answer(401, {"error": "invalid_client"})
     return Answering(at("/revoke"), lambda asked: refused)

@@ -84,7 +84,7 @@ class _CodeSurvives(Fault):
     def before(self, asked: Asked) -> Answer | None:
         if asking(asked):
             self.challenges.add(asked.query.get("code_challenge", ""))
-        if not granting("authorization_code")(asked):
+        if not granting("authorization_code")(asked) or "pac_" not in asked.form["code"]:
             return None
         hashed = hashlib.sha256(asked.form["code_verifier"].encode()).digest()
         challenge = base64.urlsafe_b64encode(hashed).decode().rstrip("=")
