@@ -17,6 +17,22 @@ from tests.verify.proxy import Proxy
 PASSWORD = "a password of some length"
 
 
+def state_of(proxy: Proxy) -> str:
+    """Returns the name of a state directory that no other house has."""
+    return f".state-{proxy.port}"
+
+
+def start(project: Path, proxy: Proxy) -> Running:
+    """Starts the server behind a proxy, on the port that the proxy asks, if it has one."""
+    return Running(
+        project,
+        MCP_PORT=str(proxy.port_behind),
+        MCP_STATE_DIR=state_of(proxy),
+        MCP_PUBLIC_URL=proxy.url,
+        MCP_PASSWORD=PASSWORD,
+    )
+
+
 @dataclass
 class House:
     """A real server as a process, reached by the proxy that breaks it."""
@@ -30,9 +46,13 @@ class House:
         return self.proxy.url
 
     @property
+    def state(self) -> Path:
+        return self.project / state_of(self.proxy)
+
+    @property
     def connections(self) -> set[str]:
         """The ids of the live connections, as the state file has them."""
-        state = json.loads((self.project / ".oauth-state" / "oauth_tokens.json").read_text())
+        state = json.loads((self.state / "oauth_tokens.json").read_text())
         return {key for key in state["rows"].get("grants", {}) if key != "epoch"}
 
 
