@@ -17,8 +17,13 @@ from personal_verify.visit import Visit
 def registered(visit: Visit, callback: str) -> App:
     """Returns a new client, with a made-up id when the server refuses its redirect URI."""
     answer = json_in(visit.register(callback))
-    client_id = answer.get("client_id") if isinstance(answer, dict) else None
-    return App(client_id if isinstance(client_id, str) else "refused", callback)
+    given = answer if isinstance(answer, dict) else {}
+    client_id, secret = given.get("client_id"), given.get("client_secret")
+    return App(
+        client_id if isinstance(client_id, str) else "refused",
+        callback,
+        secret if isinstance(secret, str) else "",
+    )
 
 
 def ask(
@@ -67,6 +72,12 @@ def is_our_page(visit: Visit) -> bool:
     """Tells whether the authorization endpoint shows the consent page of this template."""
     page = Page(ask(visit, registered(visit, CLAUDE).question()))
     return page.asks and page.passwords == ["password"]
+
+
+def resource_of(visit: Visit) -> str:
+    """Returns what tokens are for: on servers not of this template as the metadata has it."""
+    own = f"{visit.url}/mcp"
+    return own if visit.ours else str(visit.resource.get("resource", own))
 
 
 def submit(visit: Visit, browser: httpx2.Client, page: Page, **fields: str) -> httpx2.Response:

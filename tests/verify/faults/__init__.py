@@ -1,6 +1,6 @@
 """Ways in which a server can be broken, each with the check that must notice it."""
 
-from tests.verify.faults import edge, grant, metadata, owner, protocol, reach, stranger
+from tests.verify.faults import edge, grant, metadata, owner, protocol, reach, state, stranger
 from tests.verify.faults.making import BROKEN, Broken
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "owner",
     "protocol",
     "reach",
+    "state",
     "stranger",
 ]
 
