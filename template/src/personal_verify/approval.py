@@ -71,6 +71,9 @@ def password_of(visit: Visit) -> str:
     """
     if visit.proof.password is None:
         raise Skipped(visit.proof.why_not)
+    issuer = str(visit.server.get("issuer", visit.url))
+    if issuer.rstrip("/") != visit.url:  # the page takes a form only from there
+        raise Skipped("needs metadata.issuer")
     if not visit.ours:
         raise Skipped("this server has a sign-in of its own: --browser lets you sign in there")
     return visit.proof.password

@@ -64,7 +64,7 @@ class Check:
 
     `ours` holds for what only servers of this template promise; `option` names the command-line
     option without which the check is left out; `last` holds for what ends the connection that
-    other checks use.
+    other checks use. What it comes `after` runs before it, and may fail.
     """
 
     id: str
@@ -74,6 +74,7 @@ class Check:
     ours: bool = False
     option: str = ""
     last: bool = False
+    after: tuple[str, ...] = ()
 
     @property
     def group(self) -> str:
@@ -110,11 +111,12 @@ def check(
     ours: bool = False,
     option: str = "",
     last: bool = False,
+    after: tuple[str, ...] = (),
 ) -> Callable[[Body], Body]:
     """Registers a function as a check that runs only when what it needs has passed."""
 
     def register(run: Body) -> Body:
-        CHECKS[check_id] = Check(check_id, title, run, needs, ours, option, last)
+        CHECKS[check_id] = Check(check_id, title, run, needs, ours, option, last, after)
         return run
 
     return register

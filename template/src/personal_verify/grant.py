@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from personal_verify.answers import is_refusal, json_in, shape
+from personal_verify.answers import json_in, refuses, shape
 from personal_verify.checks import RENEW, Skipped, check, expect
 from personal_verify.signin import registered
-from personal_verify.tokens import token_answer
+from personal_verify.tokens import duration, token_answer
 from personal_verify.visit import Visit
 
 ONE_SERVER = (
@@ -50,10 +50,10 @@ def _(visit: Visit) -> str:
     first, renewed = (tokens.life for tokens in visit.connection[:2])
     expect(
         abs(renewed - first) <= SLOWNESS_SECONDS,
-        f"A refreshed token lives {renewed} s, where the first one lives {first} s.",
+        f"A refreshed token lives {duration(renewed)}, the first one {duration(first)}.",
         RENEW,
     )
-    return f"{renewed} s"
+    return duration(renewed)
 
 
 @check("grant.race", "Two refreshes at once agree", "grant.refresh", ours=True)
@@ -75,7 +75,7 @@ def _(visit: Visit) -> str:
     held = visit.connection[-1]
     response = visit.refresh(held, registered(visit, held.app.callback))
     expect(
-        is_refusal(response, "invalid_grant"),
+        refuses(response, "invalid_grant"),
         f"Another client's refresh is answered with {shape(response)}, not invalid_grant.",
         RENEW,
     )

@@ -11,8 +11,10 @@ from personal_verify.known import BROWSER
 from personal_verify.signin import app_to_approve, ask, refuse_code, submit
 from personal_verify.visit import Visit
 
+METADATA = ("metadata.server", "metadata.resource")  # where to sign in, and to what
 
-@check("owner.wrong_password", "A wrong password approves nothing", "metadata.issuer")
+
+@check("owner.wrong_password", "A wrong password approves nothing", after=METADATA)
 def _(visit: Visit) -> str:
     if visit.proof.by_browser:
         raise Skipped("your browser shows the page, and this does not fill it in")
@@ -30,7 +32,7 @@ def _(visit: Visit) -> str:
     return "the page asks again"
 
 
-@check("owner.sign_in", "The owner signs in and approves", "metadata.issuer")
+@check("owner.sign_in", "The owner signs in and approves", after=METADATA)
 def _(visit: Visit) -> str:
     visit.approval = approve(visit)
     return "in your browser" if visit.proof.by_browser else "with the password"
@@ -84,4 +86,4 @@ def _(visit: Visit) -> str:
 
 
 def is_issuer(visit: Visit, iss: str | None) -> bool:
-    return iss in {visit.url, visit.server["issuer"]}
+    return iss is not None and iss in {visit.url, visit.server.get("issuer")}

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from personal_verify import (  # noqa: F401 - each registers its checks
-    codes,
     edge,
-    ending,
     grant,
     metadata,
     owner,
     protocol,
     reach,
+    redemption,
+    revocation,
     state,
     stranger,
     tools,
@@ -91,7 +91,7 @@ def in_order(ids: Iterable[str]) -> list[Check]:
     found: dict[str, Check] = {}
 
     def add(item: Check) -> None:
-        for need in item.needs:
+        for need in (*item.needs, *item.after):
             add(CHECKS[need])
         found.setdefault(item.id, item)
 

@@ -23,14 +23,16 @@ def _(visit: Visit) -> str:
 @check("state.client", "Its apps are still known", "state.restart", option=OPTION)
 def _(visit: Visit) -> str:
     assert visit.waiting_app is not None, "state.restart has passed"
-    apps = {"An app": visit.waiting_app, "The app that the owner approved": app_to_approve(visit)}
+    apps = {"An app": visit.waiting_app}
+    if visit.connection:
+        apps["The app that the owner approved"] = visit.connection[0].app
     for what, response in visit.each(apps, lambda what: ask(visit, apps[what].question())):
         expect(
             Page(response).forms or sent_back(response).get("code") or response.is_redirect,
             f"{what} from before the restart is not known any more ({shape(response)}).",
             KEEP,
         )
-    return "approved or not"
+    return " and ".join(what.lower() for what in apps)
 
 
 @check("state.token", "A connection is still open", "state.restart", "owner.token", option=OPTION)

@@ -148,11 +148,13 @@ class Visit:
         return self.send("POST", path, data=values)
 
     def register(self, callback: str) -> httpx2.Response:
-        """Registers a client (RFC 7591) that keeps no secret."""
+        """Registers a client (RFC 7591), without a secret where the server allows that."""
+        methods = self.server.get("token_endpoint_auth_methods_supported")
+        secret = isinstance(methods, list) and "none" not in methods
         metadata = {
             "client_name": NAME,
             "redirect_uris": [callback],
-            "token_endpoint_auth_method": "none",
+            "token_endpoint_auth_method": "client_secret_post" if secret else "none",
         }
         return self.send("POST", self.endpoint("registration"), json=metadata)
 

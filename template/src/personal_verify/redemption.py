@@ -6,12 +6,12 @@ import secrets
 import time
 from dataclasses import replace
 
-from personal_verify.answers import is_refusal, null_members, shape
+from personal_verify.answers import null_members, refuses, shape
 from personal_verify.approval import approve_again
 from personal_verify.apps import App
 from personal_verify.checks import RENEW, Skipped, check, expect, pass_on
 from personal_verify.signin import app_to_approve, registered, resource_of
-from personal_verify.tokens import token_answer
+from personal_verify.tokens import duration, token_answer
 from personal_verify.visit import Visit
 
 REPLAY_GRACE_SECONDS = 8.0  # a code presented again later than 10 s revokes its connection
@@ -28,7 +28,7 @@ def _(visit: Visit) -> str:
     answer = token_answer(response)
     nulls = null_members(answer)
     expect(not nulls, f"The token answer has null members: {', '.join(nulls)}.", RENEW)
-    return f"a {answer['token_type']} token for {answer['expires_in'] / 86400:.3g} days"
+    return f"a {answer['token_type']} token for {duration(answer['expires_in'])}"
 
 
 @check("owner.caching", "No cache keeps the token", "owner.token")
@@ -45,7 +45,7 @@ def _(visit: Visit) -> str:
         raise Skipped("the server answers too slowly: a late replay would end the connection")
     response = visit.redeem(app_to_approve(visit), visit.approved.code)
     expect(
-        is_refusal(response, "invalid_grant"),
+        refuses(response, "invalid_grant"),
         f"The same code is answered a second time with {shape(response)}, not invalid_grant.",
         RENEW,
     )
@@ -58,7 +58,7 @@ def _(visit: Visit) -> str:
     code = approve_again(visit, app)
     for verifier, what in ((secrets.token_urlsafe(48), "that"), (app.verifier, "the right")):
         expect(
-            is_refusal(visit.redeem(app, code, verifier), "invalid_grant"),
+            refuses(visit.redeem(app, code, verifier), "invalid_grant"),
             f"A code that was tried with a wrong verifier is redeemed with {what} one.",
             RENEW,
         )
@@ -73,7 +73,7 @@ def _(visit: Visit) -> str:
     for who, what in ((other, "by another client"), (elsewhere, "with another redirect_uri")):
         response = visit.redeem(who, approve_again(visit, app))
         expect(
-            is_refusal(response, "invalid_grant"),
+            refuses(response, "invalid_grant"),
             f"A code presented {what} is answered with {shape(response)}, not invalid_grant.",
             RENEW,
         )
@@ -87,7 +87,7 @@ def _(visit: Visit) -> str:
     response = visit.redeem(app, code, resource=FOREIGN_RESOURCE)
     visit.redeem(app, code, secrets.token_urlsafe(48))  # burns it
     expect(
-        is_refusal(response, "invalid_target"),
+        refuses(response, "invalid_target"),
         f"A code with the resource of another server is answered with {shape(response)}, not"
         " invalid_target.",
         RENEW,
