@@ -12,7 +12,7 @@ import pytest
 from personal_verify import restart
 from personal_verify.checks import every_check
 from tests.verify.faults import faults_of
-from tests.verify.faults.making import Broken
+from tests.verify.faults.making import Broken, Site
 from tests.verify.house import PASSWORD, House, Report, assert_only_fails
 from tests.verify.proxy import Answer, Asked, Fault
 from tests.verify.restarting import Restarter
@@ -73,6 +73,22 @@ def test_what_a_restart_leaves_a_stranger_is_seen_without_the_password(
     assert report.code == 0
     assert report.with_status("pass") == ["state.restart", "state.client"]
     assert report.with_status("skip") == ["state.token", "state.refresh"]
+
+
+@pytest.mark.parametrize("only", ["state.token", "state.client,state.token"])
+def test_a_connection_is_made_before_the_restart_whatever_is_asked_for(
+    house: House, restarter: Restarter, verify_here: Verify, only: str
+) -> None:
+    lost = [broken for broken in faults_of("state") if "access tokens" in broken.sentence]
+    house.proxy.fault = lost[0].make(Site(house.url, PASSWORD))
+
+    report = verify_here(
+        house.url,
+        *("--json", "--only", only, "--restart", restarter.command),
+        MCP_PASSWORD=PASSWORD,
+    )
+
+    assert report.with_status("fail") == ["state.token"]
 
 
 def test_the_last_line_of_a_command_that_fails_is_shown(house: House, verify_here: Verify) -> None:
@@ -147,6 +163,29 @@ def test_a_proxy_that_answers_in_its_place_does_not_count_as_being_back(
 
     assert report.code == 0, report.out
     assert fault.answers == 30
+
+
+def test_who_interrupts_a_restart_is_told_what_is_left(
+    house: House, verify_here: Verify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Down(Fault):
+        def before(self, asked: Asked) -> Answer | None:
+            return Answer(502)
+
+    def interrupted(*_: object) -> float:
+        house.proxy.fault = Down()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("personal_verify.state.restart", interrupted)
+
+    report = verify_here(
+        house.url, "--only", "state.token", "--restart", "true", MCP_PASSWORD=PASSWORD
+    )
+
+    assert (report.code, report.out) == (130, "")
+    left, last = report.err.splitlines()
+    assert left.startswith("A connection called verify.py may be left: see `uv run my-server")
+    assert last == "verify.py: interrupted."
 
 
 def test_without_a_command_nothing_of_a_restart_is_shown(house: House, verify_here: Verify) -> None:

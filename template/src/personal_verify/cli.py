@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{NAME}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"{NAME}: interrupted; what was granted is revoked.", file=sys.stderr)
+        print(f"{NAME}: interrupted.", file=sys.stderr)
         return 130
 
 
@@ -76,6 +76,10 @@ def verify(given: argparse.Namespace) -> int:
             visit.say = lambda line: status.update(Text(line))
             visit.tell = lambda line: console.print(Text(line), soft_wrap=True)
             results = run(visit, only)
+    except KeyboardInterrupt:
+        end = "." if visit.left else "; what was granted is revoked."
+        print(f"{NAME}: interrupted{end}", file=sys.stderr)
+        return 130
     finally:
         visit.close()
     if given.json:

@@ -6,6 +6,8 @@ import secrets
 import time
 from dataclasses import replace
 
+import httpx2
+
 from personal_verify.answers import null_members, refuses, shape
 from personal_verify.approval import approve_again
 from personal_verify.apps import App
@@ -70,8 +72,12 @@ def _(visit: Visit) -> str:
     app = another(visit)
     other = replace(registered(visit, app.callback), verifier=app.verifier)
     elsewhere = replace(app, callback=f"{app.callback}/elsewhere")
-    for who, what in ((other, "by another client"), (elsewhere, "with another redirect_uri")):
-        response = visit.redeem(who, approve_again(visit, app))
+    tries = {"by another client": other, "with another redirect_uri": elsewhere}
+
+    def present(what: str) -> httpx2.Response:
+        return visit.redeem(tries[what], approve_again(visit, app))
+
+    for what, response in visit.each(tries, present):
         expect(
             refuses(response, "invalid_grant"),
             f"A code presented {what} is answered with {shape(response)}, not invalid_grant.",

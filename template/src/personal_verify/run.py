@@ -49,7 +49,8 @@ def run(visit: Visit, only: Iterable[str]) -> list[Result]:
             results[item.id] = outcome(item, visit, results)
     finally:
         with uninterrupted():
-            if not leave_nothing_behind(visit):
+            visit.left = not leave_nothing_behind(visit)
+            if visit.left:
                 print(
                     f"A connection called {NAME} may be left: {how_to_end(visit)}", file=sys.stderr
                 )

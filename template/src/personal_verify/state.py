@@ -12,7 +12,7 @@ from personal_verify.visit import Visit
 OPTION = "--restart"
 
 
-@check("state.restart", "It comes back after a restart", option=OPTION)
+@check("state.restart", "It comes back after a restart", option=OPTION, after=("owner.token",))
 def _(visit: Visit) -> str:
     visit.waiting_app = registered(visit, app_to_approve(visit).callback)
     away = restart(visit, visit.restart)

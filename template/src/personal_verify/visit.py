@@ -64,6 +64,7 @@ class Visit:
         self.granted: list[Tokens] = []  # everything to revoke, the newest last
         self.restart = ""  # the command that restarts the server
         self.waiting_app: App | None = None  # registered before the restart, not approved
+        self.left = False  # at the end something may be granted still
         self.lost = False  # the restart has ended the connection
         self.session = ""  # of a server that keeps sessions
         self.instructions = ""

@@ -34,7 +34,7 @@ def _(site: Site) -> Fault:
     return Changing(at("/register"), with_members(client_id=...))
 
 
-@breaks("stranger.challenge", "the challenge is stripped")
+@breaks("stranger.challenge", "the challenge is stripped", "grant.ended")
 def _(site: Site) -> Fault:
     return Changing(at("/mcp"), without("www-authenticate"))
 
