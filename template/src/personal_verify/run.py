@@ -120,6 +120,6 @@ def ended(visit: Visit, tokens: Tokens) -> bool:
             visit.revoke(app, tokens.refresh or tokens.access)
             if not visit.opens(tokens.access):
                 return True
-    except Failed:
+    except (Failed, Skipped):
         return False
     return False
