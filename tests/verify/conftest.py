@@ -10,8 +10,7 @@ import pytest
 
 from personal_verify.cli import main
 from tests.generate.project import copy, snapshot
-from tests.support.process import Running
-from tests.verify.house import PASSWORD, House, Report, without_settings
+from tests.verify.house import House, Report, start, without_settings
 from tests.verify.proxy import Fault, Proxy
 
 
@@ -26,10 +25,10 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def whole_house(rendered: Path) -> Iterator[House]:
     proxy = Proxy()
-    server = Running(rendered, MCP_PUBLIC_URL=proxy.url, MCP_PASSWORD=PASSWORD)
-    proxy.port_behind = server.port
-    yield House(rendered, server, proxy)
-    server.kill()
+    house = House(rendered, start(rendered, proxy), proxy)
+    proxy.port_behind = house.server.port
+    yield house
+    house.server.kill()
     proxy.stop()
 
 

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from personal_verify.checks import every_check
-from tests.support.process import Running
 from tests.support.tls import Authority
 from tests.verify.faults import faults_of
 from tests.verify.faults.making import Broken, Site
-from tests.verify.house import PASSWORD, House, Report, assert_only_fails
+from tests.verify.house import PASSWORD, House, Report, assert_only_fails, start
 from tests.verify.internet import HOST, IPV4, URL, Below, Internet
 from tests.verify.proxy import Fault, Proxy
 
@@ -32,12 +31,11 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def whole_public_house(rendered: Path, authority: Authority) -> Iterator[House]:
     """A server that is known as https://mcp.example.com."""
     proxy = Proxy(authority.issue(HOST))
-    settings = {"MCP_PUBLIC_URL": URL, "MCP_PASSWORD": PASSWORD, "MCP_STATE_DIR": ".public"}
-    server = Running(rendered, **settings)
-    proxy.port_behind = server.port
     proxy.url = URL
-    yield House(rendered, server, proxy)
-    server.stop()
+    house = House(rendered, start(rendered, proxy), proxy)
+    proxy.port_behind = house.server.port
+    yield house
+    house.server.stop()
     proxy.stop()
 
 
@@ -73,7 +71,7 @@ def test_only_its_check_fails_on_the_internet_when(
     assert isinstance(fault, Below)
     fault.change(internet)
 
-    assert_only_fails(broken, public_house, verify_here, fault.url)
+    assert_only_fails(broken, public_house, verify_here, url=fault.url)
 
 
 def test_a_healthy_server_on_the_internet_passes_everything(

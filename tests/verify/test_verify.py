@@ -183,7 +183,7 @@ def test_without_the_password_it_does_what_a_stranger_can(house: House, verify: 
         check.id for check in every_check() if check.id.startswith(inside) and not check.option
     ]
     reasons = {report.checks[name]["detail"] for name in report.with_status("skip")}
-    assert reasons == {"needs the owner's password: --password-file, or MCP_PASSWORD"}
+    assert reasons == {"needs the owner: --password-file, MCP_PASSWORD or --browser"}
 
 
 def test_a_hash_cannot_sign_in_and_it_says_what_can(house: House, verify_here: Verify) -> None:

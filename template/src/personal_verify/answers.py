@@ -57,6 +57,13 @@ def is_refusal(response: httpx2.Response, code: str) -> bool:
     return response.status_code == 400 and told == code
 
 
+def refuses(response: httpx2.Response, code: str) -> bool:
+    """Tells whether an answer names an OAuth error, with whatever status."""
+    answer = json_in(response)
+    told = answer.get("error") if isinstance(answer, dict) else None
+    return not response.is_success and told == code
+
+
 def message_in(response: httpx2.Response, message_id: Any) -> dict[str, Any] | None:
     """Returns the JSON-RPC answer to a message, from a JSON body or an event stream."""
     if response.headers.get("content-type", "").lower().startswith("text/event-stream"):

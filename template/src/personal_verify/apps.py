@@ -6,6 +6,7 @@ import base64
 import hashlib
 import secrets
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -14,7 +15,14 @@ class App:
 
     id: str
     callback: str
+    secret: str = ""  # of a server that gives everybody one
     verifier: str = field(default_factory=lambda: secrets.token_urlsafe(48))
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """How it says in a form who it is (RFC 6749 §2.3.1)."""
+        secret = {"client_secret": self.secret} if self.secret else {}
+        return {"client_id": self.id, **secret}
 
     @property
     def challenge(self) -> str:
@@ -38,9 +46,24 @@ class App:
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a token answer carries."""
+    """What a token answer carries; `life` in seconds, `at` on the monotonic clock."""
 
     app: App
     access: str
     refresh: str
+    life: int
+    scopes: tuple[str, ...]
     at: float
+
+    @classmethod
+    def read(cls, app: App, answer: dict[str, Any], at: float) -> Tokens:
+        """Returns what an answer with an access token carries, whatever else it lacks."""
+        life, scope = answer.get("expires_in"), answer.get("scope")
+        return cls(
+            app,
+            access=answer["access_token"],
+            refresh=str(answer.get("refresh_token") or ""),
+            life=life if isinstance(life, int) else 0,
+            scopes=tuple(scope.split()) if isinstance(scope, str) else (),
+            at=at,
+        )

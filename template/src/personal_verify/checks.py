@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 LOG = "Look at the server's log; if nothing is there, at the log of the proxy or tunnel."
 UPGRADE = "Run `uv sync --upgrade`, then restart the server."
 RENEW = "Undo changes below src/personal_auth or run `uvx copier update --defaults`, then restart."
+KEEP = (
+    "Keep MCP_STATE_DIR on a disk or volume that outlives the server, as compose.yml does, or set"
+    " MCP_STORAGE_URL."
+)
 LETS_IN = (
     "Take the server off the network, for anybody gets in, until `uvx copier update --defaults`"
     " has renewed src/personal_auth."
@@ -36,6 +40,7 @@ GUARD = (
 ELSEWHERE = {
     RENEW: "Correct it in the server's own code, or move your tools to a server of this template.",
     LETS_IN: "Take the server off the network, for anybody gets in, until the owner is asked.",
+    KEEP: "Let the server keep its clients and tokens where they outlive it.",
     UPGRADE: "Renew the server's MCP library, then restart the server.",
     KEEP_HOST: GUARD,
     KEEP_ORIGIN: GUARD,
@@ -93,7 +98,8 @@ class Check:
     """One thing that is checked, after the checks that it needs.
 
     `ours` holds for what only servers of this template promise; `option` names the command-line
-    option without which the check is left out.
+    option without which the check is left out; `last` holds for what ends the connection that
+    other checks use. What it comes `after` runs before it, and may fail.
     """
 
     id: str
@@ -102,6 +108,8 @@ class Check:
     needs: tuple[str, ...] = ()
     ours: bool = False
     option: str = ""
+    last: bool = False
+    after: tuple[str, ...] = ()
 
     @property
     def group(self) -> str:
@@ -132,12 +140,18 @@ CHECKS: dict[str, Check] = {}
 
 
 def check(
-    check_id: str, title: str, *needs: str, ours: bool = False, option: str = ""
+    check_id: str,
+    title: str,
+    *needs: str,
+    ours: bool = False,
+    option: str = "",
+    last: bool = False,
+    after: tuple[str, ...] = (),
 ) -> Callable[[Body], Body]:
     """Registers a function as a check that runs only when what it needs has passed."""
 
     def register(run: Body) -> Body:
-        CHECKS[check_id] = Check(check_id, title, run, needs, ours, option)
+        CHECKS[check_id] = Check(check_id, title, run, needs, ours, option, last, after)
         return run
 
     return register

@@ -34,6 +34,10 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = Parser(prog=NAME, description="Proves from outside that this server works.")
     parser.add_argument("url", nargs="?", help="the public URL; default: MCP_PUBLIC_URL or .env")
     parser.add_argument("--password-file", type=Path, metavar="F", help="holds the password")
+    parser.add_argument("--browser", action="store_true", help="sign in in your browser")
+    parser.add_argument(
+        "--restart", metavar="CMD", help="run this command, and see what outlives a restart"
+    )
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.add_argument("--only", metavar="ID,...", help="run these checks and what they need")
     parser.add_argument("--list", action="store_true", help="print every id and what it checks")
@@ -63,20 +67,28 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{NAME}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"{NAME}: interrupted; what was granted is revoked.", file=sys.stderr)
+        print(f"{NAME}: interrupted.", file=sys.stderr)
         return 130
 
 
 def verify(given: argparse.Namespace) -> int:
-    only = chosen(given.only)
+    only = chosen(given)
     url = public_url(given.url)
     needs_owner = CHECKS["owner.sign_in"] in in_order(only)
     proof = owner_proof(given, ask=needs_owner and not given.json)
     began = time.monotonic()
     visit = Visit(url, proof)
+    visit.restart = given.restart or ""
+    console = Console(stderr=True, highlight=False)
     try:
-        with Console(stderr=True).status("Verifying", spinner="line") as status:
-            results = run(visit, only, lambda title: status.update(Text(title)))
+        with console.status("Verifying", spinner="line") as status:
+            visit.say = lambda line: status.update(Text(line))
+            visit.tell = lambda line: console.print(Text(line), soft_wrap=True)
+            results = run(visit, only)
+    except KeyboardInterrupt:
+        end = "." if visit.left else "; what was granted is revoked."
+        print(f"{NAME}: interrupted{end}", file=sys.stderr)
+        return 130
     finally:
         visit.close()
     if given.json:
@@ -93,13 +105,24 @@ def verify(given: argparse.Namespace) -> int:
     return 0 if passed(results) else 1
 
 
-def chosen(only: str | None) -> list[str]:
-    if only is None:
-        return [item.id for item in every_check() if not item.option]
-    ids = [name.strip() for name in only.split(",") if name.strip()]
+def chosen(given: argparse.Namespace) -> list[str]:
+    """Returns the ids of the checks that are asked for.
+
+    Raises:
+        CannotRun: One is unknown, or needs an option that was not given.
+    """
+    if given.restart is not None and not given.restart.strip():
+        raise CannotRun("--restart needs the command that restarts the server.")
+    options = {"", "--restart" if given.restart else ""}
+    if given.only is None:
+        return [item.id for item in every_check() if item.option in options]
+    ids = [name.strip() for name in given.only.split(",") if name.strip()]
     unknown = [name for name in ids if name not in CHECKS]
     if unknown or not ids:
         raise CannotRun(f"there is no check {', '.join(unknown) or 'named'}: --list has them all.")
+    for item in (CHECKS[name] for name in ids):
+        if item.option not in options:
+            raise CannotRun(f"{item.id} needs {item.option}; --help says what to give.")
     return ids
 
 
@@ -107,9 +130,13 @@ def owner_proof(given: argparse.Namespace, *, ask: bool) -> Proof:
     """Returns how the owner proves to be the owner.
 
     Raises:
-        CannotRun: The file that should hold it cannot be used.
+        CannotRun: The file that should hold the password cannot be used, or is one way too many.
     """
     file: Path | None = given.password_file
+    if given.browser:
+        if file is not None:
+            raise CannotRun("give either --browser or --password-file, not both.")
+        return Proof(by_browser=True)
     if file is not None:
         try:
             password = file.read_text("utf-8-sig").strip("\r\n")
@@ -121,7 +148,7 @@ def owner_proof(given: argparse.Namespace, *, ask: bool) -> Proof:
             raise CannotRun(f"the password file {file} {what}: write the password itself into it.")
         return Proof(password)
     password = os.environ.get("MCP_PASSWORD", "")
-    why_not = "needs the owner's password: --password-file, or MCP_PASSWORD"
+    why_not = "needs the owner: --password-file, MCP_PASSWORD or --browser"
     if password.startswith("$argon2"):
         password = ""
         why_not = (

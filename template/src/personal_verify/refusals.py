@@ -32,7 +32,7 @@ def _(visit: Visit) -> str:
 @check("stranger.refresh", "A made-up refresh token is refused", "stranger.register")
 def _(visit: Visit) -> str:
     app = newcomer(visit)
-    response = visit.refresh(Tokens(app, "", secrets.token_urlsafe(32), 0.0))
+    response = visit.refresh(Tokens(app, "", secrets.token_urlsafe(32), 0, (), 0.0))
     visit.strays, visit.granted = visit.granted, []
     expect(
         not response.is_success,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from personal_verify import (  # noqa: F401 - each registers its checks
@@ -15,7 +16,9 @@ from personal_verify import (  # noqa: F401 - each registers its checks
     owner,
     published,
     reach,
+    redemption,
     refusals,
+    revocation,
     state,
     stranger,
 )
@@ -26,6 +29,7 @@ from personal_verify import descriptions, instructions, schemas, calling  # noqa
 # isort: on
 
 from personal_verify.answers import plain
+from personal_verify.apps import Tokens
 from personal_verify.checks import (
     CHECKS,
     LOG,
@@ -39,29 +43,34 @@ from personal_verify.checks import (
 )
 from personal_verify.known import NAME
 from personal_verify.project import command
-from personal_verify.visit import Visit, uninterrupted
+from personal_verify.visit import AT_ONCE, Visit, uninterrupted
 
 RECOGNISES = "reach.health"  # always runs: it tells whether the server is of this template
 
 
-def run(visit: Visit, only: Iterable[str], say: Callable[[str], None]) -> list[Result]:
+def run(visit: Visit, only: Iterable[str]) -> list[Result]:
     """Runs the checks asked for, with what they need; returns those, and what failed besides."""
     asked = set(only)
     results: dict[str, Result] = {}
     try:
         for item in in_order({RECOGNISES, *asked}):
-            say(item.title)
+            visit.say(item.title)
             results[item.id] = outcome(item, visit, results)
     finally:
         with uninterrupted():
-            if not leave_nothing_behind(visit):
+            visit.left = not leave_nothing_behind(visit)
+            if visit.left:
                 print(
-                    f"A connection called {NAME} may be left: see `uv run {command()} connections`,"
-                    " and end it with `connections revoke ID`.",
-                    file=sys.stderr,
+                    f"A connection called {NAME} may be left: {how_to_end(visit)}", file=sys.stderr
                 )
     shown = (results[item.id] for item in every_check() if item.id in results)
     return [r for r in shown if r.check.id in asked or r.status == "fail"]
+
+
+def how_to_end(visit: Visit) -> str:
+    if visit.ours:
+        return f"see `uv run {command()} connections`, and end it with `connections revoke ID`."
+    return "end it at that server, or let its tokens expire."
 
 
 def outcome(item: Check, visit: Visit, before: dict[str, Result]) -> Result:
@@ -95,11 +104,11 @@ def judged(item: Check, visit: Visit, before: dict[str, Result]) -> Result:
 
 
 def in_order(ids: Iterable[str]) -> list[Check]:
-    """Returns checks and what they need, each after what it needs."""
+    """Returns checks and what they need, each after what it needs, the last ones at the end."""
     found: dict[str, Check] = {}
 
     def add(item: Check) -> None:
-        for need in item.needs:
+        for need in (*item.needs, *item.after):
             add(CHECKS[need])
         found.setdefault(item.id, item)
 
@@ -107,18 +116,26 @@ def in_order(ids: Iterable[str]) -> list[Check]:
     for item in every_check():
         if item.id in wanted:
             add(item)
-    return list(found.values())
+    return sorted(found.values(), key=lambda item: item.last)
 
 
 def leave_nothing_behind(visit: Visit) -> bool:
     """Revokes everything that was granted; False when something may be left."""
-    gone = True
-    for tokens in (*visit.strays, *visit.granted):
-        try:
-            visit.end_session(tokens.access)
-            token = tokens.refresh or tokens.access
-            visit.form(visit.endpoint("revocation"), token=token, client_id=tokens.app.id)
-            gone = not visit.opens(tokens.access) and gone
-        except (Failed, Skipped):
-            gone = False
-    return gone
+    different = list({tokens.access: tokens for tokens in (*visit.strays, *visit.granted)}.values())
+    if different:
+        visit.end_session(different[-1].access)
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        return all(list(pool.map(lambda tokens: ended(visit, tokens), different)))
+
+
+def ended(visit: Visit, tokens: Tokens) -> bool:
+    """Revokes what was granted; False when it may still be open."""
+    whose = [tokens.app, *([visit.app] if visit.app else [])]  # a broken server takes any client
+    try:
+        for app in whose:
+            visit.revoke(app, tokens.refresh or tokens.access)
+            if not visit.opens(tokens.access):
+                return True
+    except (Failed, Skipped):
+        return False
+    return False

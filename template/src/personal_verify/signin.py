@@ -24,8 +24,13 @@ def registered(visit: Visit, callback: str) -> App:
     if not visit.ours and visit.found.takes_documents and not visit.found.endpoint("registration"):
         return App(CLAUDE_DOCUMENT, callback)
     answer = json_in(visit.register(callback))
-    client_id = answer.get("client_id") if isinstance(answer, dict) else None
-    return App(client_id if isinstance(client_id, str) else "refused", callback)
+    given = answer if isinstance(answer, dict) else {}
+    client_id, secret = given.get("client_id"), given.get("client_secret")
+    return App(
+        client_id if isinstance(client_id, str) else "refused",
+        callback,
+        secret if isinstance(secret, str) else "",
+    )
 
 
 def newcomer(visit: Visit) -> App:
@@ -93,6 +98,12 @@ def shown_page(visit: Visit) -> tuple[App, httpx2.Response]:
 def app_to_approve(visit: Visit) -> App:
     """Returns the client that this visit asks for; raises as `shown_page` does."""
     return visit.app or shown_page(visit)[0]
+
+
+def resource_of(visit: Visit) -> str:
+    """Returns what tokens are for: on servers not of this template as the metadata has it."""
+    own = f"{visit.url}/mcp"
+    return own if visit.ours else str(visit.resource.get("resource", own))
 
 
 def submit(visit: Visit, browser: httpx2.Client, page: Page, **fields: str) -> httpx2.Response:

@@ -10,6 +10,11 @@ from personal_verify.answers import json_in, shape
 from personal_verify.checks import LOG, RENEW, expect
 
 
+def duration(seconds: float) -> str:
+    days = seconds >= 2 * 86400
+    return f"{seconds / (86400 if days else 3600):.3g} {'days' if days else 'hours'}"
+
+
 def token_answer(response: httpx2.Response) -> dict[str, Any]:
     """Returns a token answer with everything that clients need.
 

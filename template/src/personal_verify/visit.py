@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
 
@@ -22,6 +22,9 @@ from personal_verify.known import CLIENT, HANDSHAKE, NAME
 from personal_verify.project import is_loopback
 from personal_verify.refused import why_refused
 from personal_verify.unreachable import TIMEOUT_SECONDS, why_unreachable
+
+if TYPE_CHECKING:
+    from personal_verify.approval import Approval
 
 AT_ONCE = 8  # requests at the same time
 PATHS = {  # of a server of this template, whatever its metadata says
@@ -64,9 +67,15 @@ class Visit:
         self.shown: tuple[App, httpx2.Response] | None = None  # the page that asks for it
         self.foreign: list[tuple[App, httpx2.Response]] = []  # answers to strangers' clients
         self.browser: httpx2.Client | None = None  # where the owner is signed in
-        self.code = ""
+        self.approval: Approval | None = None
+        self.token_response: httpx2.Response | None = None  # to its code
+        self.connection: list[Tokens] = []  # what it led to, and what renewed that
         self.granted: list[Tokens] = []  # everything to revoke, the newest last
         self.strays: list[Tokens] = []  # what a stranger was granted, to revoke too
+        self.restart = ""  # the command that restarts the server
+        self.waiting_app: App | None = None  # registered before the restart, not approved
+        self.left = False  # at the end something may be granted still
+        self.lost = False  # the restart has ended the connection
         self.session = ""  # of a server that keeps sessions
         self.revision = HANDSHAKE  # what `initialize` has agreed on
         self.greeting: dict[str, Any] = {}  # what it answers to `initialize`
@@ -74,6 +83,8 @@ class Visit:
         self.tools: list[dict[str, Any]] = []
         self.results: list[tuple[dict[str, Any], dict[str, Any]]] = []  # a tool, its result
         self._numbers = itertools.count(1)
+        self.say: Callable[[str], None] = lambda line: None  # shows what is being done
+        self.tell: Callable[[str], None] = lambda line: None  # prints a line for the person
         self._closing = ExitStack()
         # Set apart from trust_env, which also decides about proxies: SSL_CERT_FILE always counts.
         self.tls = httpx2.create_ssl_context() if url.startswith("https:") else None
@@ -83,9 +94,16 @@ class Visit:
     def hiding(self, text: str) -> str:
         """Returns a text without the secrets of this visit, which a server may have repeated."""
         tokens = (token for granted in self.granted for token in (granted.access, granted.refresh))
-        for secret in filter(None, (self.proof.password, self.code, *tokens)):
+        code = self.approval.code if self.approval else ""
+        for secret in filter(None, (self.proof.password, code, *tokens)):
             text = text.replace(secret, "[secret]")
         return text
+
+    @property
+    def approved(self) -> Approval:
+        """What the owner's approval sent to the client; owner.sign_in has passed."""
+        assert self.approval is not None, "owner.sign_in has passed"
+        return self.approval
 
     def new_client(self, agent: str) -> httpx2.Client:
         """Returns somebody who comes with an empty cookie jar."""
@@ -183,36 +201,43 @@ class Visit:
         return self.send("POST", path, data=values)
 
     def register(self, callback: str) -> httpx2.Response:
-        """Registers a client (RFC 7591)."""
+        """Registers a client (RFC 7591), without a secret where the server allows that."""
+        server = self.server if self.ours else self.found.server
+        methods = server.get("token_endpoint_auth_methods_supported")
+        secret = isinstance(methods, list) and "none" not in methods
         metadata = {
             "client_name": NAME,
             "redirect_uris": [callback],
-            "token_endpoint_auth_method": "none",
+            "token_endpoint_auth_method": "client_secret_post" if secret else "none",
         }
         return self.send("POST", self.endpoint("registration"), json=metadata)
 
     def granting(self, app: App, **form: str) -> httpx2.Response:
         """Asks the token endpoint; what it grants is remembered before Ctrl+C is heard."""
         with uninterrupted():
-            response = self.form(self.endpoint("token"), client_id=app.id, **form)
+            response = self.form(self.endpoint("token"), **app.credentials, **form)
             given = json_in(response) if response.status_code == 200 else None
             if isinstance(given, dict) and isinstance(given.get("access_token"), str):
-                refresh = given.get("refresh_token")
-                tokens = Tokens(app, given["access_token"], str(refresh or ""), time.monotonic())
-                self.granted.append(tokens)
+                self.granted.append(Tokens.read(app, given, time.monotonic()))
         return response
 
-    def redeem(self, app: App, code: str, verifier: str = "") -> httpx2.Response:
+    def redeem(self, app: App, code: str, verifier: str = "", **more: str) -> httpx2.Response:
         return self.granting(
             app,
             grant_type="authorization_code",
             code=code,
             redirect_uri=app.callback,
             code_verifier=verifier or app.verifier,
+            **more,
         )
 
-    def refresh(self, tokens: Tokens) -> httpx2.Response:
-        return self.granting(tokens.app, grant_type="refresh_token", refresh_token=tokens.refresh)
+    def refresh(self, tokens: Tokens, app: App | None = None, **more: str) -> httpx2.Response:
+        """Renews a connection, or tries to as another client."""
+        form = {"grant_type": "refresh_token", "refresh_token": tokens.refresh, **more}
+        return self.granting(app or tokens.app, **form)
+
+    def revoke(self, app: App, token: str) -> httpx2.Response:
+        return self.form(self.endpoint("revocation"), token=token, **app.credentials)
 
     def message(self, method: str, **params: Any) -> dict[str, Any]:
         """Returns a request with an id of its own: a session may never see one twice."""

@@ -10,6 +10,7 @@ from tests.verify.faults import (
     protocol,
     reach,
     refusals,
+    state,
     stranger,
     tools,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "protocol",
     "reach",
     "refusals",
+    "state",
     "stranger",
     "tools",
     "variants_of",

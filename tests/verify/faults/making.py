@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.verify.proxy import Answer, Asked, Fault
+from tests.verify.proxy import Answer, Asked, Fault, json_answer
 
 SERVER_METADATA = "/.well-known/oauth-authorization-server"
 OPENID = "/.well-known/openid-configuration"
@@ -20,7 +20,8 @@ class Broken:
     """A sentence, the check that fails, and what makes the fault for a server at a URL.
 
     `also` are the checks that fail too, because the same fault is theirs to notice. A `public`
-    fault shows only where the server has to fetch what clients publish.
+    fault shows only where the server has to fetch what clients publish; `leaves` holds when a
+    connection cannot be ended after it.
     """
 
     sentence: str
@@ -28,6 +29,7 @@ class Broken:
     make: Callable[[Site], Fault]
     also: tuple[str, ...] = ()
     public: bool = False
+    leaves: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,9 @@ VARIANTS: list[Broken] = []  # other ways to the same failure, of which only the
 
 
 def breaks(
-    check: str, sentence: str, *also: str, public: bool = False
+    check: str, sentence: str, *also: str, public: bool = False, leaves: bool = False
 ) -> Callable[[Callable[[Site], Fault]], None]:
-    return lambda make: BROKEN.append(Broken(sentence, check, make, also, public))
+    return lambda make: BROKEN.append(Broken(sentence, check, make, also, public, leaves))
 
 
 def breaks_too(check: str, sentence: str) -> Callable[[Callable[[Site], Fault]], None]:
@@ -156,12 +158,32 @@ def deciding(asked: Asked) -> bool:
     return exactly("POST", "/authorize")(asked) and "decision" in asked.form
 
 
+def approving(asked: Asked) -> bool:
+    return deciding(asked) and asked.form["decision"] == "approve"
+
+
+def denying(asked: Asked) -> bool:
+    return deciding(asked) and asked.form["decision"] == "deny"
+
+
 def asking(asked: Asked) -> bool:
     return exactly("GET", "/authorize")(asked)
 
 
 def for_loopback(asked: Asked) -> bool:
     return asking(asked) and "127.0.0.1" in asked.query.get("redirect_uri", "")
+
+
+def token_in(asked: Asked) -> str:
+    """Returns the access token that a request carries."""
+    return asked.headers.get("authorization", "").removeprefix("Bearer ")
+
+
+def refused_token() -> Answer:
+    """Answers as to a token that is no good."""
+    answer = json_answer(401, {"error": "invalid_token"})
+    answer.headers["www-authenticate"] = 'Bearer error="invalid_token"'
+    return answer
 
 
 def event_stream(asked: Asked, answer: Answer) -> None:

@@ -6,6 +6,7 @@ from tests.verify.faults.making import (
     Answering,
     Changing,
     Site,
+    approving,
     asking,
     at,
     breaks,
@@ -38,13 +39,18 @@ def _(site: Site) -> Fault:
 @breaks("stranger.token", "Approve works without a password")
 def _(site: Site) -> Fault:
     back = redirect(303, "https://claude.ai/api/mcp/auth_callback?code=pac_made")
-    return Answering(lambda asked: deciding(asked) and "password" not in asked.form, lambda _: back)
+    return Answering(
+        lambda asked: approving(asked) and "password" not in asked.form, lambda asked: back
+    )
 
 
 @breaks("stranger.token", "any code gets a token")
 def _(site: Site) -> Fault:
     tokens = {"access_token": "pat_made", "refresh_token": "prt_made", "token_type": "Bearer"}
-    return Answering(granting("authorization_code"), lambda asked: json_answer(200, tokens))
+    return Answering(
+        lambda asked: granting("authorization_code")(asked) and "pac_" not in asked.form["code"],
+        lambda asked: json_answer(200, tokens),
+    )
 
 
 @breaks("stranger.button", "form-action makes Approve do nothing")
