@@ -161,7 +161,7 @@ def test_each_mistake_of_an_owner_is_noticed_in_a_real_server(
     tmp_path: Path,
 ) -> None:
     project = tmp_path / "my-server"
-    shutil.copytree(rendered, project, ignore=shutil.ignore_patterns(".*state"))
+    shutil.copytree(rendered, project, ignore=shutil.ignore_patterns(".state*", ".*state"))
     package = project / "src" / "my_server"
     (package / "tools" / "notes.py").write_text(ODD_TOOLS)
     (package / "extend.py").write_text(ODD_EXTENSION)

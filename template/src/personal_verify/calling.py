@@ -13,7 +13,8 @@ from personal_verify.eras import stateless_headers, stateless_params
 from personal_verify.known import HEADER_MISMATCH, STATELESS
 from personal_verify.language import tokens_in
 from personal_verify.mending import in_tools, tools_folder
-from personal_verify.visit import AT_ONCE, Visit
+from personal_verify.together import AT_ONCE
+from personal_verify.visit import Visit
 
 CALL_SECONDS = 60.0  # how long most clients wait
 MOST_TOKENS = 25_000  # of a result in Claude Code

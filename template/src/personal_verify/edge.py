@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
@@ -60,11 +61,10 @@ def kind(response: httpx2.Response) -> tuple[int, bool]:
 
 def possible(visit: Visit) -> list[str]:
     """Returns the requests that the server can be asked."""
-    try:
-        visit.endpoint("token")
-    except Skipped:
-        return [what for what in REQUESTS if what != "POST /token"]
-    return list(REQUESTS)
+    with suppress(Skipped):
+        if visit.endpoint("token").startswith(f"{visit.url}/"):
+            return list(REQUESTS)
+    return [what for what in REQUESTS if what != "POST /token"]
 
 
 @check(

@@ -14,7 +14,7 @@ ONE_SERVER = (
 SLOWNESS_SECONDS = 60
 
 
-@check("grant.refresh", "A connection renews itself", "owner.token")
+@check("grant.refresh", "A connection renews itself", "protocol.token")
 def _(visit: Visit) -> str:
     old = visit.connection[-1]
     answer = token_answer(visit.refresh(old))

@@ -13,7 +13,7 @@ from personal_verify.tokens import token_answer
 from personal_verify.visit import Visit
 
 
-@check("grant.revoke", "A connection can be ended", "owner.token", last=True)
+@check("grant.revoke", "A connection can be ended", "protocol.token", last=True)
 def _(visit: Visit) -> str:
     if visit.lost:
         raise Skipped("the restart has ended the connection")
@@ -42,7 +42,9 @@ def _(visit: Visit) -> str:
     return "401, invalid_token"
 
 
-@check("grant.revoke_access", "The access token ends it too", "owner.token", ours=True, last=True)
+@check(
+    "grant.revoke_access", "The access token ends it too", "protocol.token", ours=True, last=True
+)
 def _(visit: Visit) -> str:
     app = app_to_approve(visit)
     token_answer(visit.redeem(app, approve_again(visit, app)))

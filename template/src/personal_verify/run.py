@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from personal_verify import (  # noqa: F401 - each registers its checks
@@ -43,7 +42,7 @@ from personal_verify.checks import (
 )
 from personal_verify.known import NAME
 from personal_verify.project import command
-from personal_verify.visit import AT_ONCE, Visit, uninterrupted
+from personal_verify.visit import Visit, uninterrupted
 
 RECOGNISES = "reach.health"  # always runs: it tells whether the server is of this template
 
@@ -124,8 +123,7 @@ def leave_nothing_behind(visit: Visit) -> bool:
     different = list({tokens.access: tokens for tokens in (*visit.strays, *visit.granted)}.values())
     if different:
         visit.end_session(different[-1].access)
-    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-        return all(list(pool.map(lambda tokens: ended(visit, tokens), different)))
+    return all(gone for _, gone in visit.each(different, lambda tokens: ended(visit, tokens)))
 
 
 def ended(visit: Visit, tokens: Tokens) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urljoin
 
 import httpx2
@@ -24,8 +25,12 @@ def registered(visit: Visit, callback: str) -> App:
     if not visit.ours and visit.found.takes_documents and not visit.found.endpoint("registration"):
         return App(CLAUDE_DOCUMENT, callback)
     answer = json_in(visit.register(callback))
-    given = answer if isinstance(answer, dict) else {}
-    client_id, secret = given.get("client_id"), given.get("client_secret")
+    return app_in(answer if isinstance(answer, dict) else {}, callback)
+
+
+def app_in(answer: dict[str, Any], callback: str) -> App:
+    """Returns the client that an answer to a registration describes."""
+    client_id, secret = answer.get("client_id"), answer.get("client_secret")
     return App(
         client_id if isinstance(client_id, str) else "refused",
         callback,

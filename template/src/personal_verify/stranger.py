@@ -13,6 +13,7 @@ from personal_verify.checks import KEEP_FRAMING, LETS_IN, RENEW, Skipped, check,
 from personal_verify.known import BROWSER, CLAUDE, CLAUDE_DOCUMENT, FOREIGN, LOOPBACK
 from personal_verify.signin import (
     allowed_app,
+    app_in,
     ask,
     refuse_code,
     registered,
@@ -38,7 +39,7 @@ def _(visit: Visit) -> str:
     expect(isinstance(client_id, str) and client_id, "The answer has no client_id.", RENEW)
     expect(answer.get("redirect_uris") == [CLAUDE], "The answer lacks the redirect_uris.", RENEW)
     expect(not nulls, f"The answer has null members: {', '.join(nulls)}.", RENEW)
-    visit.newcomer = App(client_id, CLAUDE)
+    visit.newcomer = app_in(answer, CLAUDE)
     return f"201, a client_id of {len(client_id)} characters"
 
 

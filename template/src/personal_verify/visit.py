@@ -7,10 +7,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 
@@ -21,20 +20,18 @@ from personal_verify.discovery import Discovery
 from personal_verify.known import CLIENT, HANDSHAKE, NAME
 from personal_verify.project import is_loopback
 from personal_verify.refused import why_refused
+from personal_verify.together import Given, Item, together
 from personal_verify.unreachable import TIMEOUT_SECONDS, why_unreachable
 
 if TYPE_CHECKING:
     from personal_verify.approval import Approval
 
-AT_ONCE = 8  # requests at the same time
 PATHS = {  # of a server of this template, whatever its metadata says
     "authorization": "/authorize",
     "token": "/token",
     "registration": "/register",
     "revocation": "/revoke",
 }
-Item = TypeVar("Item")
-Given = TypeVar("Given")
 
 
 @dataclass(frozen=True)
@@ -177,9 +174,7 @@ class Visit:
 
         A far server takes a tenth of a second for each answer, and there are many.
         """
-        things = list(items)
-        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-            return list(zip(things, pool.map(ask, things), strict=True))
+        return together(items, ask)
 
     def endpoint(self, name: str) -> str:
         """Returns an endpoint's address: on servers not of this template as the metadata has it.
@@ -201,9 +196,8 @@ class Visit:
         return self.send("POST", path, data=values)
 
     def register(self, callback: str) -> httpx2.Response:
-        """Registers a client (RFC 7591), without a secret where the server allows that."""
-        server = self.server if self.ours else self.found.server
-        methods = server.get("token_endpoint_auth_methods_supported")
+        """Registers a client (RFC 7591), without a secret but where others demand one."""
+        methods = self.found.server.get("token_endpoint_auth_methods_supported")
         secret = isinstance(methods, list) and "none" not in methods
         metadata = {
             "client_name": NAME,

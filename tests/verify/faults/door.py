@@ -18,7 +18,7 @@ from tests.verify.faults.making import (
 from tests.verify.proxy import Answer, Asked, Fault, json_answer, redirect
 
 
-@breaks("stranger.challenge", "the challenge is stripped")
+@breaks("stranger.challenge", "the challenge is stripped", "grant.ended")
 def _(site: Site) -> Fault:
     return Changing(at("/mcp"), without("www-authenticate"))
 

@@ -58,12 +58,12 @@ def error(code: int, message: str, of: Any = None, status: int = 200) -> Answer:
     return json_answer(status, {"jsonrpc": "2.0", "id": of, "error": told})
 
 
-@breaks("protocol.token", "the proxy strips Authorization", "grant.refresh")
+@breaks("protocol.token", "the proxy strips Authorization")
 def _(site: Site) -> Fault:
     return Asking(with_token, losing("authorization"))
 
 
-@breaks("protocol.token", "another copy of the server knows no token", "grant.refresh")
+@breaks("protocol.token", "another copy of the server knows no token")
 def _(site: Site) -> Fault:
     return Answering(with_token, lambda asked: unauthorized('Bearer error="invalid_token"'))
 
@@ -123,7 +123,8 @@ class _Sessions(Fault):
         if calling("initialize")(asked):
             answer.headers["mcp-session-id"] = "the-first"
         elif (
-            asked.headers.get("mcp-protocol-version") == HANDSHAKE
+            with_token(asked)
+            and asked.headers.get("mcp-protocol-version") == HANDSHAKE
             and asked.message.get("method") in {"tools/list", "tools/call"}
             and self.refused(asked.headers.get("mcp-session-id", ""))
         ):
