@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import httpx2
 
 from personal_verify.answers import Page, sent_back, shape
-from personal_verify.apps import App
+from personal_verify.apps import App, Approval
 from personal_verify.browser import listening, send_to, wait_for
 from personal_verify.checks import LOG, RENEW, Failed, Skipped, expect
 from personal_verify.known import BROWSER
@@ -17,22 +15,6 @@ from personal_verify.visit import Visit
 
 ONCE = "you would have to approve once more in your browser; the password checks it"
 NO_FIELD = "its page takes no password: --browser lets you sign in there"
-
-
-@dataclass(frozen=True)
-class Approval:
-    """What the server sent to a client whom the owner approved, and how.
-
-    `how` is the status of the redirect, or the method by which the person's browser came.
-    """
-
-    answer: dict[str, str]
-    state: str
-    how: str
-
-    @property
-    def code(self) -> str:
-        return self.answer["code"]
 
 
 def approve(visit: Visit) -> Approval:

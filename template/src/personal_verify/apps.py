@@ -1,4 +1,4 @@
-"""A client as the authorization server knows it, and what it was granted."""
+"""A client as the authorization server knows it, what it was sent, and what it was granted."""
 
 from __future__ import annotations
 
@@ -67,3 +67,19 @@ class Tokens:
             scopes=tuple(scope.split()) if isinstance(scope, str) else (),
             at=at,
         )
+
+
+@dataclass(frozen=True)
+class Approval:
+    """What the server sent to a client whom the owner approved, and how.
+
+    `how` is the status of the redirect, or the method by which the person's browser came.
+    """
+
+    answer: dict[str, str]
+    state: str
+    how: str
+
+    @property
+    def code(self) -> str:
+        return self.answer["code"]

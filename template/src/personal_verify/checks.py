@@ -9,10 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from personal_verify.visit import Visit
+from typing import Any
 
 LOG = "Look at the server's log; if nothing is there, at the log of the proxy or tunnel."
 UPGRADE = "Run `uv sync --upgrade`, then restart the server."
@@ -90,7 +87,7 @@ class CannotRun(Exception):
     """Nothing can be checked; the message is one sentence."""
 
 
-Body = Callable[["Visit"], str]
+Body = Callable[[Any], str]  # is given the visit
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 
 from personal_verify.answers import json_in, result_in, told
-from personal_verify.apps import App, Tokens
+from personal_verify.apps import App, Approval, Tokens
 from personal_verify.checks import LOG, Failed, Skipped, Unreachable
 from personal_verify.discovery import Discovery
 from personal_verify.known import CLIENT, HANDSHAKE, NAME
@@ -22,9 +22,6 @@ from personal_verify.project import is_loopback
 from personal_verify.refused import why_refused
 from personal_verify.together import Given, Item, together
 from personal_verify.unreachable import TIMEOUT_SECONDS, why_unreachable
-
-if TYPE_CHECKING:
-    from personal_verify.approval import Approval
 
 PATHS = {  # of a server of this template, whatever its metadata says
     "authorization": "/authorize",
