@@ -77,9 +77,9 @@ def no_server(visit: Visit, door: httpx2.Response, health: httpx2.Response) -> N
     if door.status_code == 421:
         return NoServer(
             f"The server that answers at {visit.url} knows itself by another address.",
-            "Verify the address that it knows (MCP_PUBLIC_URL), and let the proxy pass the Host header"
-            " on as it came (nginx: `proxy_set_header Host $host;`); if clients are to use this one, set"
-            f" MCP_PUBLIC_URL={visit.url} in .env and restart.",
+            "Verify the address that it knows (MCP_PUBLIC_URL), and let the proxy pass the Host"
+            " header on as it came (nginx: `proxy_set_header Host $host;`); if clients are to use"
+            f" this one, set MCP_PUBLIC_URL={visit.url} in .env and restart.",
         )
     if health.status_code >= 500:
         cause = f"GET /healthz is answered with {shape(health)}."
