@@ -116,8 +116,12 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise StartRefused(
-            f"Port {port} on {host} cannot be used ({error.strerror}): stop what uses it, or set"
-            " MCP_PORT to another port."
+            f"Port {port} on {host} cannot be used ({error.strerror}): "
+            + (
+                "correct MCP_HOST."
+                if isinstance(error, socket.gaierror)
+                else "stop what uses it, or set MCP_PORT to another port."
+            )
         ) from error
     return listener
 

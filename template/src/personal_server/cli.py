@@ -89,7 +89,7 @@ def password(*, hash: bool = False, revoke_all: bool = False) -> None:
         print("Connected clients stay connected; --revoke-all disconnects them.")
 
 
-def clients(client: str = "", /, *, qr: bool = False) -> None:
+def clients(*client: str, qr: bool = False) -> None:
     """Print how to connect each client, or one of them.
 
     Parameters
@@ -105,7 +105,7 @@ def clients(client: str = "", /, *, qr: bool = False) -> None:
     if qr:
         print(connect.qr_code(settings.public_url))
     else:
-        print(connect.instructions(settings, client), end="")
+        print(connect.instructions(settings, " ".join(client)), end="")
 
 
 async def _set_password(settings: Settings, chosen: str, revoke_all: bool) -> None:

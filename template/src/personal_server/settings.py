@@ -254,8 +254,8 @@ def _names_in(file: Path) -> list[str]:
     for binding in bindings:
         if binding.error:
             raise SettingRefused(
-                f"{file} cannot be read at line {binding.original.line}: put the value in double"
-                " quotes if it has a single quote in it, and close every quote."
+                f"{file} cannot be read at line {binding.original.line}: write NAME=value, put a"
+                " value that has a single quote in it in double quotes, and close every quote."
             )
     return [binding.key for binding in bindings if binding.key]
 

@@ -123,7 +123,10 @@ def explain(visit: Visit, name: str, arguments: dict[str, Any], said: str) -> No
     if "connection already closed" in said.lower():
         cure = in_tools(visit, "open a database connection in each call, not once at the start")
     else:
-        cure = f"Look at the server's log for the exception, and mend it in {tools_folder(visit)}."
+        cure = (
+            "Do what the error says; if it does not help, the server's log has the exception, to be"
+            f" mended in {tools_folder(visit)}."
+        )
     raise Failed(f"{name} answers with an error: {shown}.", cure)
 
 

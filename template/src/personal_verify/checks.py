@@ -22,7 +22,10 @@ LETS_IN = (
     "Take the server off the network, for anybody gets in, until `uvx copier update --defaults`"
     " has renewed src/personal_auth."
 )
-KEEP_HOST = "Let the proxy pass the Host header on as it came, not set to a fixed name."
+KEEP_HOST = (
+    "Let the proxy pass the Host header on as it came, not set to another name (nginx:"
+    " `proxy_set_header Host $host;`)."
+)
 KEEP_ORIGIN = "Let the proxy pass the Origin header on as it came."
 KEEP_CHALLENGE = "Let the proxy or tunnel pass the header WWW-Authenticate on unchanged."
 KEEP_FRAMING = (

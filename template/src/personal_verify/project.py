@@ -44,7 +44,10 @@ def public_url(argument: str | None) -> str:
     except ValueError:
         raise CannotRun(f"{given!r} is no URL, such as https://mcp.example.com.") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise CannotRun(f"{given!r} must begin with https://, such as https://mcp.example.com.")
+        raise CannotRun(
+            f"{given!r} must begin with https://, such as https://mcp.example.com, or with http://"
+            " on this computer."
+        )
     if parts.path.rstrip("/") not in {"", "/mcp"} or parts.query or parts.fragment:
         raise CannotRun(f"{given!r} has a path: give only {parts.scheme}://{parts.netloc}.")
     if "@" in parts.netloc:

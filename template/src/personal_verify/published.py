@@ -62,7 +62,10 @@ def _(visit: Visit) -> str:
 @check("metadata.issuer", "It knows its public address", "metadata.server", "metadata.resource")
 def _(visit: Visit) -> str:
     url, issuer, named = visit.url, visit.server["issuer"], visit.resource["authorization_servers"]
-    cure = f"Set MCP_PUBLIC_URL={url} in .env and restart, or verify the address that it names."
+    cure = (
+        "Verify the address that it names; if clients are to use this one instead, set"
+        f" MCP_PUBLIC_URL={url} in .env and restart."
+    )
     if visit.found.elsewhere:
         expect(
             issuer == named[0],

@@ -102,7 +102,7 @@ def _(visit: Visit) -> str:
     if not visit.ours:
         return f"an MCP server, not made from copier-personal-mcp, after {took:.0f} ms"
     if response.status_code != 200 or response.text.strip() != "ok":
-        cause = f"GET /healthz is answered with {shape(response)}."
+        cause = f"GET /healthz is answered with {shape(response)}, not with ok."
         raise Failed(*told_apart(response, cause, how_to_lead_there()))
     return f"/healthz says ok after {took:.0f} ms"
 
@@ -159,10 +159,23 @@ def refuse_page(path: str, response: httpx2.Response) -> None:
             *told_apart(
                 response,
                 f"{path} gives {shape(response)}, where clients need JSON.",
-                "Switch off the challenge, login or warning page for this host (Cloudflare:"
-                " Security > WAF, and Zero Trust > Access; ngrok: use a domain of your own).",
+                how_to_clear(response),
             )
         )
+
+
+def how_to_clear(response: httpx2.Response) -> str:
+    """Returns how the page of a proxy or tunnel makes way for the server."""
+    if response.status_code == 404:
+        return (
+            "Let the proxy or tunnel lead every path of this host to the server, /.well-known/ too,"
+            " and pass its errors on as they are (nginx: one `location /`, no"
+            " proxy_intercept_errors)."
+        )
+    return (
+        "Switch off the challenge, login or warning page for this host (Cloudflare: Security > WAF,"
+        " and Zero Trust > Access; ngrok: use a domain of your own)."
+    )
 
 
 @check("reach.clock", "Both clocks agree", "reach.health")

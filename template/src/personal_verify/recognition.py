@@ -77,8 +77,9 @@ def no_server(visit: Visit, door: httpx2.Response, health: httpx2.Response) -> N
     if door.status_code == 421:
         return NoServer(
             f"The server that answers at {visit.url} knows itself by another address.",
-            f"Set MCP_PUBLIC_URL={visit.url} in .env and restart, or verify the address that it"
-            " names; let the proxy pass the Host header on as it came.",
+            "Verify the address that it knows (MCP_PUBLIC_URL), and let the proxy pass the Host"
+            " header on as it came (nginx: `proxy_set_header Host $host;`); if clients are to use"
+            f" this one, set MCP_PUBLIC_URL={visit.url} in .env and restart.",
         )
     if health.status_code >= 500:
         cause = f"GET /healthz is answered with {shape(health)}."
@@ -94,7 +95,10 @@ def no_server(visit: Visit, door: httpx2.Response, health: httpx2.Response) -> N
 
 
 def how_to_lead_there() -> str:
-    return f"Start the server with `uv run {command()}`, and point the tunnel or proxy at its port."
+    return (
+        f"Start the server with `uv run {command()}`, and let the tunnel or proxy lead every path"
+        " of this host, not /mcp alone, to its port."
+    )
 
 
 def scopes(document: Any) -> list[Any]:

@@ -58,10 +58,15 @@ def _(visit: Visit) -> str:
 def _(visit: Visit) -> str:
     app = another(visit)
     code = approve_again(visit, app)
-    for verifier, what in ((secrets.token_urlsafe(48), "that"), (app.verifier, "the right")):
+    tries = (
+        (secrets.token_urlsafe(48), "with a wrong verifier"),
+        (app.verifier, "with the right verifier after a wrong one"),
+    )
+    for verifier, what in tries:
+        response = visit.redeem(app, code, verifier)
         expect(
-            refuses(visit.redeem(app, code, verifier), "invalid_grant"),
-            f"A code that was tried with a wrong verifier is redeemed with {what} one.",
+            refuses(response, "invalid_grant"),
+            f"A code presented {what} is answered with {shape(response)}, not invalid_grant.",
             RENEW,
         )
     return "burned by a wrong verifier"

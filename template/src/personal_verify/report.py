@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from personal_verify.checks import GROUPS, Result
+from personal_verify.checks import CHECKS, GROUPS, Result
 
 STYLES = {"pass": "green", "fail": "bold red", "skip": "yellow"}
 
@@ -75,6 +75,9 @@ def closing_line(results: list[Result], seconds: float) -> str:
         return f"Something is broken: {told}, in {seconds:.1f} s."
     if count["skip"]:
         return f"No fault was seen: {told}, in {seconds:.1f} s."
+    shown = {result.check.id for result in results}
+    if any(item.id not in shown for item in CHECKS.values() if not item.option):
+        return f"What was asked for holds: {told}, in {seconds:.1f} s."
     return f"It works, and strangers stay out: {told}, in {seconds:.1f} s."
 
 
