@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from html import escape
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, quote_plus
 
 import httpx2
 
@@ -18,6 +20,7 @@ from personal_verify.apps import App, Tokens
 from personal_verify.checks import LOG, Failed, Skipped, Unreachable
 from personal_verify.discovery import Discovery
 from personal_verify.known import CLIENT, HANDSHAKE, NAME
+from personal_verify.patience import Late, Patience, whole
 from personal_verify.project import is_loopback
 from personal_verify.refused import why_refused
 from personal_verify.together import Given, Item, together
@@ -26,6 +29,7 @@ from personal_verify.unreachable import TIMEOUT_SECONDS, why_unreachable
 if TYPE_CHECKING:
     from personal_verify.approval import Approval
 
+MOST_PIECES = 100  # of a stream that may have no end
 PATHS = {  # of a server of this template, whatever its metadata says
     "authorization": "/authorize",
     "token": "/token",
@@ -79,7 +83,9 @@ class Visit:
         self.discovered: dict[str, Any] = {}  # what it answers to `server/discover`
         self.tools: list[dict[str, Any]] = []
         self.results: list[tuple[dict[str, Any], dict[str, Any]]] = []  # a tool, its result
-        self._numbers = itertools.count(1)
+        self.secrets: set[str] = {proof.password} if proof.password else set()
+        self.patience = Patience()
+        self._numbers = count(1)
         self.say: Callable[[str], None] = lambda line: None  # shows what is being done
         self.tell: Callable[[str], None] = lambda line: None  # prints a line for the person
         self._closing = ExitStack()
@@ -90,10 +96,9 @@ class Visit:
 
     def hiding(self, text: str) -> str:
         """Returns a text without the secrets of this visit, which a server may have repeated."""
-        tokens = (token for granted in self.granted for token in (granted.access, granted.refresh))
-        code = self.approval.code if self.approval else ""
-        for secret in filter(None, (self.proof.password, code, *tokens)):
-            text = text.replace(secret, "[secret]")
+        for secret in sorted(filter(None, self.secrets), key=len, reverse=True):
+            for spelling in {secret, quote(secret, safe=""), quote_plus(secret), escape(secret)}:
+                text = text.replace(spelling, "[secret]")
         return text
 
     @property
@@ -135,37 +140,49 @@ class Visit:
             Unreachable: There is no connection.
             Failed: The connection broke, or there was no answer in time.
         """
-        with self._explained(f"{method} {path}"):
-            return (client or self._for(path)).request(method, path, **options)
+        client, what = client or self._for(path), f"{method} {path}"
+
+        def ask() -> httpx2.Response:
+            with client.stream(method, path, **options) as response:
+                return whole(response, what)
+
+        return self._asked(what, path, ask, options.get("timeout", TIMEOUT_SECONDS))
 
     def begin(self, method: str, path: str, **options: Any) -> httpx2.Response:
         """Returns the beginning of an answer, which may have no end; raises as `send` does."""
-        with (
-            self._explained(f"{method} {path}"),
-            self._client.stream(method, path, **options) as response,
-        ):
-            return response
+
+        def ask() -> httpx2.Response:
+            with self._client.stream(method, path, **options) as response:
+                return response
+
+        what = f"{method} {path}"
+        return self._asked(what, path, ask, options.get("timeout", TIMEOUT_SECONDS))
 
     def arrivals(self, path: str, **headers: str) -> list[float]:
         """Returns when each piece of an event stream arrived, in seconds; none for other answers.
 
         Raises as `send` does.
         """
-        with (
-            self._explained(f"GET {path}"),
-            self._client.stream("GET", path, headers=headers) as response,
-        ):
-            if not response.headers.get("content-type", "").startswith("text/event-stream"):
-                return []
-            return [time.monotonic() for piece in response.iter_bytes() if piece]
 
-    @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
+        def ask() -> list[float]:
+            with self._client.stream("GET", path, headers=headers) as response:
+                if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                    return []
+                pieces = islice(filter(None, response.iter_bytes()), MOST_PIECES)
+                return [time.monotonic() for _ in pieces]
+
+        return self._asked(f"GET {path}", path, ask, TIMEOUT_SECONDS)
+
+    def _asked(self, what: str, where: str, ask: Callable[[], Given], seconds: float) -> Given:
         try:
-            yield
+            return self.patience.wait(what, ask, seconds)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            raise Unreachable(*why_unreachable(error, self.url)) from error
-        except httpx2.HTTPError as error:
+            elsewhere = not where.startswith(("/", f"{self.url}/"))
+            failure = Failed if elsewhere else Unreachable
+            raise failure(*why_unreachable(error, where if elsewhere else self.url)) from error
+        except httpx2.TimeoutException as error:
+            raise Late(f"{what} got no answer within {seconds:.0f} s.", LOG) from error
+        except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as error:
             cause = f"{what} got no proper answer ({type(error).__name__})."
             raise Failed(cause, "Look at the log of the server and of the tunnel.") from error
 
@@ -208,11 +225,15 @@ class Visit:
 
     def granting(self, app: App, **form: str) -> httpx2.Response:
         """Asks the token endpoint; what it grants is remembered before Ctrl+C is heard."""
+        secrets = ("code", "code_verifier", "refresh_token")
+        self.secrets |= {form[name] for name in secrets if name in form} | {app.secret}
         with uninterrupted():
             response = self.form(self.endpoint("token"), **app.credentials, **form)
             given = json_in(response) if response.status_code == 200 else None
             if isinstance(given, dict) and isinstance(given.get("access_token"), str):
-                self.granted.append(Tokens.read(app, given, time.monotonic()))
+                tokens = Tokens.read(app, given, time.monotonic())
+                self.granted.append(tokens)
+                self.secrets |= {tokens.access, tokens.refresh}
         return response
 
     def redeem(self, app: App, code: str, verifier: str = "", **more: str) -> httpx2.Response:
@@ -271,7 +292,8 @@ class Visit:
         if response.status_code == 401:
             raise Failed(*why_refused(response))
         if response.is_success:
-            self.session = response.headers.get("mcp-session-id", self.session)
+            given = response.headers.get("mcp-session-id", "")
+            self.session = given if given.isascii() and given else self.session
         return response
 
     def call(self, method: str, params: dict[str, Any], **options: Any) -> dict[str, Any]:
