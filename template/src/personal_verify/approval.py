@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import httpx2
 
-from personal_verify.answers import Page, sent_back, shape
+from personal_verify.answers import Page, destination, sent_back, shape
 from personal_verify.apps import App
 from personal_verify.browser import listening, send_to, wait_for
 from personal_verify.checks import LOG, RENEW, Failed, Skipped, expect
 from personal_verify.known import BROWSER
-from personal_verify.project import command
+from personal_verify.project import command, is_loopback
 from personal_verify.signin import app_to_approve, ask, registered, resource_of, submit
 from personal_verify.visit import Visit
 
@@ -42,6 +42,7 @@ def approve(visit: Visit) -> Approval:
         Skipped: Nobody can or wants to.
         Failed: The approval sends no code.
     """
+    refuse_unprotected(visit)
     if visit.proof.by_browser:
         return approve_in_browser(visit)
     password_of(visit)
@@ -71,12 +72,19 @@ def password_of(visit: Visit) -> str:
     """
     if visit.proof.password is None:
         raise Skipped(visit.proof.why_not)
+    refuse_unprotected(visit)
     issuer = str(visit.server.get("issuer", visit.url))
     if issuer.rstrip("/") != visit.url:  # the page takes a form only from there
         raise Skipped("needs metadata.issuer")
     if not visit.ours:
         raise Skipped("this server has a sign-in of its own: --browser lets you sign in there")
     return visit.proof.password
+
+
+def refuse_unprotected(visit: Visit) -> None:
+    """Raises Skipped where the password and the tokens would travel without TLS."""
+    if not visit.url.startswith("https:") and not is_loopback(visit.url):
+        raise Skipped("needs reach.https: without TLS nobody signs in")
 
 
 def approve_by_password(visit: Visit, app: App, browser: httpx2.Client) -> Approval:
@@ -89,7 +97,9 @@ def approve_by_password(visit: Visit, app: App, browser: httpx2.Client) -> Appro
     )
     answer, where = sent_back(response), response.headers.get("location", "")
     expect(response.is_redirect, f"Approve is answered with {shape(response)}, no redirect.", RENEW)
-    expect(where.startswith(f"{app.callback}?"), f"Approve leads to {where}.", RENEW)
+    expect(
+        where.startswith(f"{app.callback}?"), f"Approve leads to {destination(response)}.", RENEW
+    )
     expect(answer.get("code"), "Approve sends no code.", RENEW)
     return Approval(answer, app.question()["state"], str(response.status_code))
 
@@ -119,7 +129,7 @@ def refuse_waiting(response: httpx2.Response) -> None:
 
 
 def approve_in_browser(visit: Visit) -> Approval:
-    with listening() as listener:
+    with visit.patience.resting(), listening() as listener:
         visit.app = app = registered(visit, listener.callback)
         question = app.question(state=listener.state, resource=resource_of(visit))
         refuse_closed_way(ask(visit, question), visit)
