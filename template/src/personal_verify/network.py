@@ -60,9 +60,13 @@ def is_private(address: str) -> bool:
     return not ip.is_global or ip.is_multicast
 
 
-def connect(address: str, port: int) -> None:
-    """Raises OSError when there is no connection to an address."""
-    socket.create_connection((address, port), TIMEOUT_SECONDS).close()
+def connects(address: str, port: int) -> bool:
+    """Tells whether there is a connection to an address."""
+    try:
+        socket.create_connection((address, port), TIMEOUT_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 def days_of_certificate(place: Place, context: ssl.SSLContext) -> float:

@@ -14,7 +14,7 @@ from personal_verify.known import RESOURCE_METADATA, SERVER_METADATA
 from personal_verify.network import (
     Place,
     addresses,
-    connect,
+    connects,
     days_of_certificate,
     is_private,
     refuse_proxy,
@@ -25,6 +25,7 @@ from personal_verify.visit import Visit
 
 HERE = "not needed on this computer"
 SKEW_SECONDS = 120
+MOST_ADDRESSES = 8  # that are tried
 DAYS_LEFT = 7
 
 
@@ -76,13 +77,15 @@ def _(visit: Visit) -> str:
 
 @check("reach.certificate", "Its certificate is good")
 def _(visit: Visit) -> str:
-    place, context = Place(visit.url), visit.tls
-    if context is None:
-        return HERE
+    place = Place(visit.url)
+    if not place.is_secure:
+        if is_loopback(visit.url):
+            return HERE
+        raise Skipped("needs reach.https")
     if not is_loopback(visit.url):
         refuse_proxy(place)
     try:
-        days = days_of_certificate(place, context)
+        days = days_of_certificate(place, visit.tls)
     except OSError as error:
         raise Skipped("there is no connection, see reach.health") from error
     expect(
@@ -121,14 +124,13 @@ def _(visit: Visit) -> str:
         f"{place.host} has only IPv6 addresses, and Claude calls over IPv4.",
         "Add an A record for the host, or use a tunnel, which has both.",
     )
-    for address in found:
-        try:
-            connect(address, place.port)
-        except OSError as error:
-            raise Failed(
-                f"There is no connection to {address}, one of the IPv4 addresses of {place.host}.",
-                "Correct the A record, or open the port in the firewall and router for IPv4 too.",
-            ) from error
+    reached = visit.each(found[:MOST_ADDRESSES], lambda address: connects(address, place.port))
+    for address, there in reached:
+        expect(
+            there,
+            f"There is no connection to {address}, one of the IPv4 addresses of {place.host}.",
+            "Correct the A record, or open the port in the firewall and router for IPv4 too.",
+        )
     return ", ".join(found)
 
 
