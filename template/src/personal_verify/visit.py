@@ -90,7 +90,7 @@ class Visit:
         self.tell: Callable[[str], None] = lambda line: None  # prints a line for the person
         self._closing = ExitStack()
         # Set apart from trust_env, which also decides about proxies: SSL_CERT_FILE always counts.
-        self.tls = httpx2.create_ssl_context() if url.startswith("https:") else None
+        self.tls = httpx2.create_ssl_context()
         self._client = self.new_client(CLIENT)
         self._abroad: httpx2.Client | None = None
 
@@ -113,18 +113,18 @@ class Visit:
             base_url=self.url,
             headers={"User-Agent": agent},
             timeout=TIMEOUT_SECONDS,
-            verify=self.tls or False,
+            verify=self.tls,
             trust_env=not is_loopback(self.url),  # no proxy leads to this computer
         )
         return self._closing.enter_context(client)
 
     def _for(self, address: str) -> httpx2.Client:
-        """Returns who asks at an address; certificates of other servers are always checked."""
-        if self.tls or not address.startswith("https:"):
+        """Returns who asks at an address: of this computer without a proxy."""
+        if is_loopback(address) or not is_loopback(self.url) or address.startswith("/"):
             return self._client
         if self._abroad is None:
             agent = {"User-Agent": CLIENT}
-            client = httpx2.Client(headers=agent, timeout=TIMEOUT_SECONDS)
+            client = httpx2.Client(headers=agent, timeout=TIMEOUT_SECONDS, verify=self.tls)
             self._abroad = self._closing.enter_context(client)
         return self._abroad
 
