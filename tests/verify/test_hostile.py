@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import json
 import re
 import socket
 import subprocess
@@ -17,9 +16,9 @@ import pytest
 
 from personal_verify import patience
 from tests.generate.project import ROOT
-from tests.verify.faults.making import Answering, Changing
+from tests.verify.faults.making import Changing
 from tests.verify.house import PASSWORD, House, Report, without_settings
-from tests.verify.proxy import Answer, Asked, Fault, json_answer, redirect
+from tests.verify.proxy import Answer, Fault
 
 Verify = Callable[..., Report]
 Sent = Iterator[bytes]
@@ -131,3 +130,123 @@ def test_it_ends_soon_with_sentences_whatever_answers(what: str) -> None:
     for check in report.json["checks"]:
         assert check["detail"].isprintable()
         assert "Traceback" not in check["detail"]
+
+
+# ---- Behind the sign-in --------------------------------------------------------------------------
+
+
+def told(change: Callable[[Answer], None], path: str, method: str = "") -> Fault:
+    """Changes the answers at a path, or to one MCP method."""
+    return Changing(
+        lambda asked: asked.path == path and method in {"", asked.message.get("method")},
+        change,
+    )
+
+
+def member(name: str, value: object) -> Callable[[Answer], None]:
+    def change(answer: Answer) -> None:
+        if isinstance(answer.json, dict):
+            answer.json = {**answer.json, name: value}
+
+    return change
+
+
+def result(**members: object) -> Callable[[Answer], None]:
+    def change(answer: Answer) -> None:
+        if isinstance(answer.json, dict) and "result" in answer.json:
+            answer.json = {**answer.json, "result": {**answer.json["result"], **members}}
+
+    return change
+
+
+def header(name: str, value: str) -> Callable[[Answer], None]:
+    return lambda answer: answer.headers.update({name: value})
+
+
+def form_to(address: str) -> Callable[[Answer], None]:
+    def change(answer: Answer) -> None:
+        answer.body = answer.body.replace(b"<form", f'<form action="{address}"'.encode())
+
+    return change
+
+
+NESTED: dict[str, object] = {"type": "object"}
+for _ in range(300):
+    NESTED = {"type": "object", "properties": {"a": NESTED}}
+TOOLS = [{"name": f"vault_{n}", "inputSchema": {"type": "object"}} for n in range(20_000)]
+# Each with the check that fails, if one does.
+FAULTS = {
+    ("a session id that no header can hold", ""): told(
+        header("mcp-session-id", "\xff\x01"), "/mcp"
+    ),
+    ("a token that no header can hold", "protocol.token"): told(
+        member("access_token", "pat_é\n"), "/token"
+    ),
+    ("a life without end", "owner.token"): told(member("expires_in", 10**400), "/token"),
+    ("a life that is no number", "owner.token"): told(member("expires_in", "1e999"), "/token"),
+    ("a scope that is a list", "owner.token"): told(member("scope", ["tools"]), "/token"),
+    ("a form that leads nowhere", "owner.sign_in"): told(form_to("http://[/"), "/authorize"),
+    ("a form with signs in its address", "owner.sign_in"): told(
+        form_to("/authorize\x01\x7f"), "/authorize"
+    ),
+    ("a redirect that leads nowhere", "owner.sign_in"): told(
+        header("location", "http://[::1/\x01"), "/authorize"
+    ),
+    ("pages of tools without end", "protocol.tools"): told(
+        result(nextCursor="again"), "/mcp", "tools/list"
+    ),
+    ("a cursor that is no text", "protocol.tools"): told(
+        result(nextCursor={"a": [1]}), "/mcp", "tools/list"
+    ),
+    ("thousands of tools", "protocol.size"): told(result(tools=TOOLS), "/mcp", "tools/list"),
+    ("tools that are none", "protocol.tools"): told(
+        result(tools=[1, None, "a", []]), "/mcp", "tools/list"
+    ),
+    ("tools that are no list", "protocol.tools"): told(
+        result(tools={"a": 1}), "/mcp", "tools/list"
+    ),
+    ("names that are numbers", "protocol.tools"): told(
+        result(tools=[{"name": 7, "description": 8, "inputSchema": []}]), "/mcp", "tools/list"
+    ),
+    ("a deep schema", "protocol.described"): told(
+        result(tools=[{"name": "vault_deep", "inputSchema": NESTED}]), "/mcp", "tools/list"
+    ),
+    ("instructions that are a list", "protocol.eras"): told(
+        result(instructions=[1]), "/mcp", "initialize"
+    ),
+    ("signs that turn the text round", ""): told(
+        result(serverInfo={"name": "\x1b[31m\u202e\u0007[bold]x"}), "/mcp", "initialize"
+    ),
+    ("an id of a client that is no text", "stranger.register"): told(
+        member("client_id", {"a": 1}), "/register"
+    ),
+    ("an age beyond numbers", "reach.clock"): told(header("age", "9" * 5000), "/healthz"),
+    ("a date of another world", ""): told(header("date", "Sat, 31 Dec 99999 99:99:99"), "/healthz"),
+}
+
+
+@pytest.mark.parametrize(("what", "check"), FAULTS)
+def test_an_odd_answer_is_said_and_ends_nothing_else(
+    house: House, verify_here: Verify, what: str, check: str
+) -> None:
+    house.proxy.fault = FAULTS[what, check]
+    only = check or "grant.revoke"
+
+    report = verify_here(house.url, "--json", "--only", only, MCP_PASSWORD=PASSWORD)
+
+    assert report.checks[only]["status"] == ("fail" if check else "pass"), report.out
+    assert "Traceback" not in report.err
+    for said in report.checks.values():
+        assert said["detail"].isprintable()
+        assert "status 500" not in said["detail"], "the fault itself is made"
+
+
+def test_who_answers_slowly_for_long_is_not_waited_for(
+    house: House, verify_here: Verify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "WHOLE_SECONDS", 0.0)
+
+    report = verify_here(house.url, "--json", MCP_PASSWORD=PASSWORD)
+
+    assert report.with_status("fail") == ["reach.health"]
+    assert report.checks["reach.health"]["detail"].startswith("The server answers so slowly")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import httpx2
@@ -15,6 +16,7 @@ from personal_verify.project import command, is_loopback
 from personal_verify.signin import app_to_approve, ask, registered, resource_of, submit
 from personal_verify.visit import Visit
 
+MOST_WAIT_SECONDS = 8
 ONCE = "you would have to approve once more in your browser; the password checks it"
 NO_FIELD = "its page takes no password: --browser lets you sign in there"
 
@@ -89,6 +91,9 @@ def refuse_unprotected(visit: Visit) -> None:
 
 def approve_by_password(visit: Visit, app: App, browser: httpx2.Client) -> Approval:
     response = submit_password(visit, app, browser, password_of(visit))
+    if response.status_code == 429:
+        wait_out(visit, response.headers.get("retry-after", ""))
+        response = submit_password(visit, app, browser, password_of(visit))
     refuse_waiting(response)
     expect(
         not Page(response).asks,
@@ -122,6 +127,13 @@ def submit_password(
     return submit(visit, browser, page, decision="approve", **fields)
 
 
+def wait_out(visit: Visit, wait: str) -> None:
+    """Waits for as long as a server says after wrong passwords, one of this visit among them."""
+    if wait in {str(seconds) for seconds in range(MOST_WAIT_SECONDS + 1)}:
+        visit.say(f"Waiting {wait} s, for wrong passwords were tried (Ctrl+C stops)")
+        time.sleep(int(wait) + 0.1)
+
+
 def refuse_waiting(response: httpx2.Response) -> None:
     wait = response.headers.get("retry-after", "a few")
     cause = "Too many wrong passwords were tried, so every sign-in has to wait."
@@ -133,7 +145,8 @@ def approve_in_browser(visit: Visit) -> Approval:
         visit.app = app = registered(visit, listener.callback)
         question = app.question(state=listener.state, resource=resource_of(visit))
         refuse_closed_way(ask(visit, question), visit)
-        send_to(visit, f"{visit.endpoint('authorization')}?{httpx2.QueryParams(question)}")
+        address = httpx2.URL(visit.endpoint("authorization")).copy_merge_params(question)
+        send_to(visit, str(address))
         returned = wait_for(visit, listener)
     told = returned.answer.get("error")
     if told == "access_denied":
