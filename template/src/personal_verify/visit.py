@@ -97,8 +97,8 @@ class Visit:
     def hiding(self, text: str) -> str:
         """Returns a text without the secrets of this visit, which a server may have repeated."""
         for secret in sorted(filter(None, self.secrets), key=len, reverse=True):
-            for spelling in {secret, quote(secret, safe=""), quote_plus(secret), escape(secret)}:
-                text = text.replace(spelling, "[secret]")
+            for spell in (str, quote, quote_plus, escape, lambda secret: quote(secret, safe="")):
+                text = text.replace(spell(secret), "[secret]")
         return text
 
     @property
