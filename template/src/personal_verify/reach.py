@@ -12,6 +12,7 @@ from personal_verify.checks import Failed, Skipped, check, expect, pass_on
 from personal_verify.fingerprints import told_apart
 from personal_verify.known import RESOURCE_METADATA, SERVER_METADATA
 from personal_verify.network import (
+    DAY_SECONDS,
     Place,
     addresses,
     connects,
@@ -21,12 +22,14 @@ from personal_verify.network import (
 )
 from personal_verify.project import is_loopback
 from personal_verify.recognition import how_to_lead_there, recognise
+from personal_verify.tokens import duration
 from personal_verify.visit import Visit
 
 HERE = "not needed on this computer"
 SKEW_SECONDS = 120
 MOST_ADDRESSES = 8  # that are tried
-DAYS_LEFT = 7
+DAYS_LEFT = 7  # of a certificate; of a short-lived one a part, for it is renewed later
+PART_LEFT = 0.15
 
 
 @check("reach.name", "The name is known everywhere")
@@ -85,15 +88,15 @@ def _(visit: Visit) -> str:
     if not is_loopback(visit.url):
         refuse_proxy(place)
     try:
-        days = days_of_certificate(place, visit.tls)
+        days, whole = days_of_certificate(place, visit.tls)
     except OSError as error:
         raise Skipped("there is no connection, see reach.health") from error
     expect(
-        days >= DAYS_LEFT,
-        f"The certificate of {place.host} expires within {days:.0f} days.",
+        days >= min(DAYS_LEFT, PART_LEFT * whole),
+        f"The certificate of {place.host} expires in {duration(days * DAY_SECONDS)}.",
         "Let the tunnel or proxy renew it, and see why that did not happen by itself.",
     )
-    return f"good for {days:.0f} days"
+    return f"good for {duration(days * DAY_SECONDS)}"
 
 
 @check("reach.health", "The server answers")
