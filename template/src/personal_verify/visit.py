@@ -6,10 +6,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from html import escape
-from itertools import count, islice
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
@@ -17,19 +17,17 @@ import httpx2
 
 from personal_verify.answers import json_in, result_in, told
 from personal_verify.apps import App, Tokens
-from personal_verify.checks import LOG, Failed, Skipped, Unreachable
+from personal_verify.checks import LOG, Failed, Skipped
 from personal_verify.discovery import Discovery
-from personal_verify.known import CLIENT, HANDSHAKE, NAME
-from personal_verify.patience import Late, Patience, whole
-from personal_verify.project import is_loopback
+from personal_verify.known import HANDSHAKE, NAME
+from personal_verify.line import Line
 from personal_verify.refused import why_refused
 from personal_verify.together import Given, Item, together
-from personal_verify.unreachable import TIMEOUT_SECONDS, why_unreachable
+from personal_verify.unreachable import TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from personal_verify.approval import Approval
 
-MOST_PIECES = 100  # of a stream that may have no end
 PATHS = {  # of a server of this template, whatever its metadata says
     "authorization": "/authorize",
     "token": "/token",
@@ -50,11 +48,11 @@ class Proof:
     why_not: str = ""
 
 
-class Visit:
+class Visit(Line):
     """A verification of one server."""
 
     def __init__(self, url: str, proof: Proof) -> None:
-        self.url = url
+        super().__init__(url)
         self.proof = proof
         self.reached = True
         self.ours = True  # False once it turns out that the server is not of this template
@@ -84,15 +82,9 @@ class Visit:
         self.tools: list[dict[str, Any]] = []
         self.results: list[tuple[dict[str, Any], dict[str, Any]]] = []  # a tool, its result
         self.secrets: set[str] = {proof.password} if proof.password else set()
-        self.patience = Patience()
         self._numbers = count(1)
         self.say: Callable[[str], None] = lambda line: None  # shows what is being done
         self.tell: Callable[[str], None] = lambda line: None  # prints a line for the person
-        self._closing = ExitStack()
-        # Set apart from trust_env, which also decides about proxies: SSL_CERT_FILE always counts.
-        self.tls = httpx2.create_ssl_context()
-        self._client = self.new_client(CLIENT)
-        self._abroad: httpx2.Client | None = None
 
     def hiding(self, text: str) -> str:
         """Returns a text without the secrets of this visit, which a server may have repeated."""
@@ -106,85 +98,6 @@ class Visit:
         """What the owner's approval sent to the client; owner.sign_in has passed."""
         assert self.approval is not None, "owner.sign_in has passed"
         return self.approval
-
-    def new_client(self, agent: str) -> httpx2.Client:
-        """Returns somebody who comes with an empty cookie jar."""
-        client = httpx2.Client(
-            base_url=self.url,
-            headers={"User-Agent": agent},
-            timeout=TIMEOUT_SECONDS,
-            verify=self.tls,
-            trust_env=not is_loopback(self.url),  # no proxy leads to this computer
-        )
-        return self._closing.enter_context(client)
-
-    def _for(self, address: str) -> httpx2.Client:
-        """Returns who asks at an address: of this computer without a proxy."""
-        if is_loopback(address) or not is_loopback(self.url) or address.startswith("/"):
-            return self._client
-        if self._abroad is None:
-            agent = {"User-Agent": CLIENT}
-            client = httpx2.Client(headers=agent, timeout=TIMEOUT_SECONDS, verify=self.tls)
-            self._abroad = self._closing.enter_context(client)
-        return self._abroad
-
-    def close(self) -> None:
-        self._closing.close()
-
-    def send(
-        self, method: str, path: str, client: httpx2.Client | None = None, **options: Any
-    ) -> httpx2.Response:
-        """Returns the answer to one request, redirects not followed.
-
-        Raises:
-            Unreachable: There is no connection.
-            Failed: The connection broke, or there was no answer in time.
-        """
-        client, what = client or self._for(path), f"{method} {path}"
-
-        def ask() -> httpx2.Response:
-            with client.stream(method, path, **options) as response:
-                return whole(response, what)
-
-        return self._asked(what, path, ask, options.get("timeout", TIMEOUT_SECONDS))
-
-    def begin(self, method: str, path: str, **options: Any) -> httpx2.Response:
-        """Returns the beginning of an answer, which may have no end; raises as `send` does."""
-
-        def ask() -> httpx2.Response:
-            with self._client.stream(method, path, **options) as response:
-                return response
-
-        what = f"{method} {path}"
-        return self._asked(what, path, ask, options.get("timeout", TIMEOUT_SECONDS))
-
-    def arrivals(self, path: str, **headers: str) -> list[float]:
-        """Returns when each piece of an event stream arrived, in seconds; none for other answers.
-
-        Raises as `send` does.
-        """
-
-        def ask() -> list[float]:
-            with self._client.stream("GET", path, headers=headers) as response:
-                if not response.headers.get("content-type", "").startswith("text/event-stream"):
-                    return []
-                pieces = islice(filter(None, response.iter_bytes()), MOST_PIECES)
-                return [time.monotonic() for _ in pieces]
-
-        return self._asked(f"GET {path}", path, ask, TIMEOUT_SECONDS)
-
-    def _asked(self, what: str, where: str, ask: Callable[[], Given], seconds: float) -> Given:
-        try:
-            return self.patience.wait(what, ask, seconds)
-        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            elsewhere = not where.startswith(("/", f"{self.url}/"))
-            failure = Failed if elsewhere else Unreachable
-            raise failure(*why_unreachable(error, where if elsewhere else self.url)) from error
-        except httpx2.TimeoutException as error:
-            raise Late(f"{what} got no answer within {seconds:.0f} s.", LOG) from error
-        except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as error:
-            cause = f"{what} got no proper answer ({type(error).__name__})."
-            raise Failed(cause, "Look at the log of the server and of the tunnel.") from error
 
     def each(self, items: Iterable[Item], ask: Callable[[Item], Given]) -> list[tuple[Item, Given]]:
         """Returns the answers about several things, asked at the same time; raises as `ask` does.
