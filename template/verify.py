@@ -29,6 +29,8 @@ except ModuleNotFoundError:
         file=sys.stderr,
     )
     sys.exit(2)
+except KeyboardInterrupt:
+    sys.exit(130)
 
 if __name__ == "__main__":
     program()

@@ -106,8 +106,11 @@ def caddy(folder: Path, behind: int) -> Iterator[tuple[str, Path]]:
 
 
 @contextmanager
-def nginx(folder: Path, behind: int, *directives: str) -> Iterator[str]:
-    """Starts nginx before a port, with directives of its own; yields its URL."""
+def nginx(folder: Path, behind: int, *directives: str, host: str = "") -> Iterator[str]:
+    """Starts nginx before a port, with directives of its own; yields its URL.
+
+    It passes a `host` on, such as $http_host, else the name of what is behind it.
+    """
     program, port = need("nginx"), free_port()
     temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
     config = folder / "nginx.conf"
@@ -123,7 +126,7 @@ def nginx(folder: Path, behind: int, *directives: str) -> Iterator[str]:
             listen 127.0.0.1:{port};
             location / {{
                 proxy_pass http://127.0.0.1:{behind};
-                proxy_set_header Host localhost:{behind};
+                proxy_set_header Host {host or f"localhost:{behind}"};
                 {" ".join(directives)}
             }}
         }}

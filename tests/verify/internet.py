@@ -30,7 +30,7 @@ class Internet:
 
     authority: Authority
     port: int  # where the server's proxy is
-    plain_port: int  # where it is without TLS
+    plain: Proxy  # where it is without TLS
     port_behind: int  # and the server itself
     names: dict[str, list[str]] = field(default_factory=lambda: {HOST: [IPV4]})
     ports: dict[str, int] = field(default_factory=dict)
@@ -39,6 +39,10 @@ class Internet:
 
     def __post_init__(self) -> None:
         self.folder = self.authority.folder
+
+    @property
+    def plain_port(self) -> int:
+        return self.plain.port
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         self.ports.setdefault(IPV4, self.port)

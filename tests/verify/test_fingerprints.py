@@ -25,6 +25,13 @@ ANSWERS = {
     "ngrok's warning": (200, {"ngrok-error-code": "ERR_NGROK_6024"}, "", "Visit Site"),
     "ngrok without its agent": (404, {"ngrok-error-code": "ERR_NGROK_3200"}, "", "Start ngrok"),
     "ngrok with nothing behind": (502, {"ngrok-error-code": "ERR_NGROK_8012"}, "", "Start the"),
+    "ngrok with no web server behind": (
+        502,
+        {"ngrok-error-code": "ERR_NGROK_3004"},
+        "",
+        "point ngrok at its port",
+    ),
+    "ngrok's plan used up": (403, {"ngrok-error-code": "ERR_NGROK_727"}, "", "counts anew"),
     "another error of ngrok": (403, {"ngrok-error-code": "ERR_NGROK_1"}, "", "traffic policy"),
     "localtunnel's reminder": (511, {}, "", "another tunnel"),
     "Tailscale with nothing behind": (502, {}, "", "tailscale funnel status"),

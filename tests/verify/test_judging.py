@@ -17,6 +17,7 @@ from personal_verify.checks import CHECKS, Failed, Skipped
 from personal_verify.failures import leak_in
 from personal_verify.instructions import LONGEST
 from personal_verify.language import directs, telling_words, tokens_in, weight
+from personal_verify.patience import Late
 from personal_verify.refused import why_refused
 from personal_verify.schemas import fault_of_input, fault_of_output
 from personal_verify.tools import listed
@@ -398,7 +399,7 @@ def test_a_tool_that_does_not_answer_in_time_is_named(
     visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wait(*arguments: Any, **options: Any) -> httpx2.Response:
-        raise Failed("POST /mcp got no proper answer (ReadTimeout).", "Look at the log.")
+        raise Late("POST /mcp got no answer within 60 s.", "Look at the log.")
 
     monkeypatch.setattr(visit, "ask", wait)
 

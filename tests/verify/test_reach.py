@@ -13,7 +13,7 @@ from tests.verify.faults import faults_of
 from tests.verify.faults.making import Broken, Site
 from tests.verify.house import PASSWORD, House, Report, assert_only_fails, start
 from tests.verify.internet import HOST, IPV4, URL, Below, Internet
-from tests.verify.proxy import Fault, Proxy
+from tests.verify.proxy import Answer, Asked, Fault, Proxy
 
 Verify = Callable[..., Report]
 
@@ -51,7 +51,7 @@ def internet(
 ) -> Iterator[Internet]:
     plain, behind = Proxy(), public_house.server.port
     plain.port_behind = behind
-    internet = Internet(authority, public_house.proxy.port, plain.port, behind)
+    internet = Internet(authority, public_house.proxy.port, plain, behind)
     internet.install(monkeypatch)
     internet.closing.callback(plain.stop)
     with internet.closing:
@@ -83,3 +83,47 @@ def test_a_healthy_server_on_the_internet_passes_everything(
 
     assert report.with_status("pass") == [c.id for c in every_check() if not c.option], report.out
     assert report.checks["reach.name"]["detail"] == IPV4
+
+
+class OnTheWay(Fault):
+    """Sees all that is not protected, and lets the documents say what it likes."""
+
+    def __init__(self) -> None:
+        self.asked: list[Asked] = []
+
+    def before(self, asked: Asked) -> Answer | None:
+        self.asked.append(asked)
+        asked.headers["host"] = HOST
+        return None
+
+    def after(self, asked: Asked, answer: Answer) -> None:
+        answer.body = answer.body.replace(b"https://mcp", b"http://mcp")
+
+
+@pytest.mark.parametrize("only", [[], ["--only", "owner.sign_in"], ["--only", "protocol.tools"]])
+def test_the_password_is_not_sent_without_tls(
+    public_house: House, internet: Internet, verify_here: Verify, only: list[str]
+) -> None:
+    eye = OnTheWay()
+    internet.plain.fault = eye
+    internet.ports[IPV4] = internet.plain_port
+
+    report = verify_here(f"http://{HOST}", "--json", *only, MCP_PASSWORD=PASSWORD)
+
+    assert any(asked.path == "/authorize" for asked in eye.asked) or only
+    assert [asked.path for asked in eye.asked if PASSWORD in asked.form.values()] == []
+    last = only[-1] if only else "owner.sign_in"
+    assert report.checks[last]["status"] == "skip"
+    assert report.checks[last]["detail"].startswith("needs reach.https")
+
+
+def test_nobody_is_sent_to_sign_in_without_tls(
+    public_house: House, internet: Internet, verify_here: Verify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("personal_verify.approval.send_to", pytest.fail)
+    internet.plain.fault = OnTheWay()
+    internet.ports[IPV4] = internet.plain_port
+
+    report = verify_here(f"http://{HOST}", "--json", "--browser", "--only", "owner.sign_in")
+
+    assert report.checks["owner.sign_in"]["detail"].startswith("needs reach.https")

@@ -89,6 +89,17 @@ def test_a_wrong_password_fails_the_sign_in(house: House, verify_here: Verify) -
     assert "`uv run my-server password`" in report.checks["owner.sign_in"]["cure"]
 
 
+def test_who_mistyped_the_password_needs_no_second_run_to_get_in(
+    house: House, verify_here: Verify
+) -> None:
+    for _ in range(2):
+        verify_here(house.url, "--json", MCP_PASSWORD="not the password")
+
+    report = verify_here(house.url, "--json", "--only", "owner.sign_in", MCP_PASSWORD=PASSWORD)
+
+    assert report.with_status("pass") == ["owner.sign_in"], report.out
+
+
 def test_a_person_at_a_terminal_is_asked_for_the_password(
     house: House, verify_here: Verify, monkeypatch: pytest.MonkeyPatch
 ) -> None:

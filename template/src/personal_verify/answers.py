@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import parse_qs
 
 import httpx2
+
+LONGEST_PAGE = 200_000  # characters that are read of a page
 
 
 def json_in(response: httpx2.Response) -> Any:
@@ -30,8 +33,8 @@ def shape(response: httpx2.Response) -> str:
     if 300 <= response.status_code < 400:
         return f"{told}, a redirect to {destination(response)}"
     if is_html(response):
-        title = re.search(r"<title[^>]*>([^<]*)", response.text, re.IGNORECASE)
-        return f"{told}, an HTML page{f' titled {title[1].strip()!r}' if title else ''}"
+        title = re.search(r"<title[^<>]*>([^<]*)", response.text, re.IGNORECASE)
+        return f"{told}, an HTML page{f' titled {unescape(title[1]).strip()!r}' if title else ''}"
     value = json_in(response)
     if isinstance(value, dict) and isinstance(value.get("error"), str):
         return f"{told}, {value['error']}"
@@ -136,7 +139,7 @@ class Page(HTMLParser):
         self.hidden: dict[str, str] = {}
         self.passwords: list[str] = []
         self.decisions: list[str] = []
-        self.feed(response.text if is_html(response) else "")
+        self.feed(response.text[:LONGEST_PAGE] if is_html(response) else "")
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         has = {name: value or "" for name, value in attrs}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
+
 import httpx2
 
-from personal_verify.answers import Page, sent_back, shape
+from personal_verify.answers import Page, destination, sent_back, shape
 from personal_verify.apps import App, Approval
 from personal_verify.browser import listening, send_to, wait_for
 from personal_verify.checks import LOG, RENEW, Failed, Skipped, expect
 from personal_verify.known import BROWSER
-from personal_verify.project import command
+from personal_verify.project import command, is_loopback
 from personal_verify.signin import app_to_approve, ask, registered, resource_of, submit
 from personal_verify.visit import Visit
 
+MOST_WAIT_SECONDS = 8
 ONCE = "you would have to approve once more in your browser; the password checks it"
 NO_FIELD = "its page takes no password: --browser lets you sign in there"
 
@@ -24,6 +27,7 @@ def approve(visit: Visit) -> Approval:
         Skipped: Nobody can or wants to.
         Failed: The approval sends no code.
     """
+    refuse_unprotected(visit)
     if visit.proof.by_browser:
         return approve_in_browser(visit)
     password_of(visit)
@@ -53,6 +57,7 @@ def password_of(visit: Visit) -> str:
     """
     if visit.proof.password is None:
         raise Skipped(visit.proof.why_not)
+    refuse_unprotected(visit)
     issuer = str(visit.server.get("issuer", visit.url))
     if issuer.rstrip("/") != visit.url:  # the page takes a form only from there
         raise Skipped("needs metadata.issuer")
@@ -61,8 +66,17 @@ def password_of(visit: Visit) -> str:
     return visit.proof.password
 
 
+def refuse_unprotected(visit: Visit) -> None:
+    """Raises Skipped where the password and the tokens would travel without TLS."""
+    if not visit.url.startswith("https:") and not is_loopback(visit.url):
+        raise Skipped("needs reach.https: without TLS nobody signs in")
+
+
 def approve_by_password(visit: Visit, app: App, browser: httpx2.Client) -> Approval:
     response = submit_password(visit, app, browser, password_of(visit))
+    if response.status_code == 429:
+        wait_out(visit, response.headers.get("retry-after", ""))
+        response = submit_password(visit, app, browser, password_of(visit))
     refuse_waiting(response)
     expect(
         not Page(response).asks,
@@ -71,7 +85,9 @@ def approve_by_password(visit: Visit, app: App, browser: httpx2.Client) -> Appro
     )
     answer, where = sent_back(response), response.headers.get("location", "")
     expect(response.is_redirect, f"Approve is answered with {shape(response)}, no redirect.", RENEW)
-    expect(where.startswith(f"{app.callback}?"), f"Approve leads to {where}.", RENEW)
+    expect(
+        where.startswith(f"{app.callback}?"), f"Approve leads to {destination(response)}.", RENEW
+    )
     expect(answer.get("code"), "Approve sends no code.", RENEW)
     return Approval(answer, app.question()["state"], str(response.status_code))
 
@@ -94,6 +110,13 @@ def submit_password(
     return submit(visit, browser, page, decision="approve", **fields)
 
 
+def wait_out(visit: Visit, wait: str) -> None:
+    """Waits for as long as a server says after wrong passwords, one of this visit among them."""
+    if wait in {str(seconds) for seconds in range(MOST_WAIT_SECONDS + 1)}:
+        visit.say(f"Waiting {wait} s, for wrong passwords were tried (Ctrl+C stops)")
+        time.sleep(int(wait) + 0.1)
+
+
 def refuse_waiting(response: httpx2.Response) -> None:
     wait = response.headers.get("retry-after", "a few")
     cause = "Too many wrong passwords were tried, so every sign-in has to wait."
@@ -101,11 +124,12 @@ def refuse_waiting(response: httpx2.Response) -> None:
 
 
 def approve_in_browser(visit: Visit) -> Approval:
-    with listening() as listener:
+    with visit.patience.resting(), listening() as listener:
         visit.app = app = registered(visit, listener.callback)
         question = app.question(state=listener.state, resource=resource_of(visit))
         refuse_closed_way(ask(visit, question), visit)
-        send_to(visit, f"{visit.endpoint('authorization')}?{httpx2.QueryParams(question)}")
+        address = httpx2.URL(visit.endpoint("authorization")).copy_merge_params(question)
+        send_to(visit, str(address))
         returned = wait_for(visit, listener)
     told = returned.answer.get("error")
     if told == "access_denied":

@@ -13,6 +13,7 @@ from personal_verify.eras import stateless_headers, stateless_params
 from personal_verify.known import HEADER_MISMATCH, STATELESS
 from personal_verify.language import tokens_in
 from personal_verify.mending import in_tools, tools_folder
+from personal_verify.patience import Late
 from personal_verify.together import AT_ONCE
 from personal_verify.visit import Visit
 
@@ -26,7 +27,9 @@ Call = tuple[dict[str, Any], dict[str, Any]]  # a tool, its arguments
 @check("protocol.call", "A tool can be called", "protocol.tools")
 def _(visit: Visit) -> str:
     calls = harmless(visit.tools)
-    for (tool, arguments), response in visit.each(calls, lambda call: send_call(visit, *call)):
+    with visit.patience.resting():
+        answers = visit.each(calls, lambda call: send_call(visit, *call))
+    for (tool, arguments), response in answers:
         name, result = tool["name"], result_in(response)
         if result is None:
             raise Failed(f"{name} is answered with {told(response)}.", LOG)
@@ -83,9 +86,10 @@ def _(visit: Visit) -> str:
     tool, arguments = harmless(visit.tools)[0]
     name = tool["name"]
     params = stateless_params(name=name, arguments=arguments)
-    response = visit.ask(
-        "tools/call", params, timeout=CALL_SECONDS, **stateless_headers("tools/call", name)
-    )
+    with visit.patience.resting():
+        response = visit.ask(
+            "tools/call", params, timeout=CALL_SECONDS, **stateless_headers("tools/call", name)
+        )
     result = result_in(response) or {}
     lost = error_code(answer_in(response)) == HEADER_MISMATCH
     said = text_of(result) if result else told(response)
@@ -101,9 +105,7 @@ def send_call(visit: Visit, tool: dict[str, Any], arguments: dict[str, Any]) -> 
     params = {"name": tool["name"], "arguments": arguments}
     try:
         return visit.ask("tools/call", params, timeout=CALL_SECONDS)
-    except Failed as failure:
-        if "Timeout" not in failure.cause:
-            raise
+    except Late as failure:
         raise Failed(
             f"{tool['name']} does not answer within {CALL_SECONDS:.0f} s, when clients give up.",
             in_tools(visit, "set a timeout on what it waits for"),

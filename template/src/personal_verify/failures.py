@@ -25,7 +25,7 @@ LEAKS = {
         r"(?:^|[\s'\"(=])/(?:app|etc|home|mnt|opt|private|root|srv|tmp|usr|var|Users)/[\w.-]+"
         r"|\b[A-Za-z]:\\{1,2}(?:Users|Program)|site-packages"
     ),
-    "a password": r"\b[a-z][a-z0-9+.-]*://[^\s:/@]*:[^\s:/@]+@",
+    "a password": r"\b[a-z][a-z0-9+.-]{0,20}://[^\s:/@]{0,99}:[^\s:/@]{1,99}@",
     "a token": r"\b(?:pat|prt|pac)_[\w-]{16,}|\bBearer [\w.~+/-]{16,}",
     "a file of its computer": r"root:[^:]*:0:0:",
 }

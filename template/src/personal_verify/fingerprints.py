@@ -119,13 +119,18 @@ PRINTS = (
         " another tunnel that has no such page.",
     ),
     Print(
-        header("ngrok-error-code", "ERR_NGROK_(3200|3004|727|334)"),
+        header("ngrok-error-code", "ERR_NGROK_3200"),
         "ngrok knows the host, but no agent of yours is connected",
         "Start ngrok with this domain, and see that no other agent uses it.",
     ),
     Print(
-        header("ngrok-error-code", "ERR_NGROK_8012"),
-        "ngrok answers, but nothing answers behind it",
+        header("ngrok-error-code", "ERR_NGROK_(727|734)"),
+        "ngrok refuses requests, for this account has had as many as its plan allows",
+        "Wait until ngrok counts anew (its dashboard says when), or use another plan or tunnel.",
+    ),
+    Print(
+        header("ngrok-error-code", "ERR_NGROK_(8012|3004)"),
+        "ngrok answers, but no web server answers behind it",
         START.format("ngrok"),
     ),
     Print(

@@ -13,6 +13,8 @@ from urllib.request import getproxies, proxy_bypass
 from personal_verify.checks import Skipped, Unreachable
 from personal_verify.unreachable import TIMEOUT_SECONDS, why_unreachable
 
+DAY_SECONDS = 24 * 60 * 60
+
 
 @dataclass(frozen=True)
 class Place:
@@ -60,13 +62,17 @@ def is_private(address: str) -> bool:
     return not ip.is_global or ip.is_multicast
 
 
-def connect(address: str, port: int) -> None:
-    """Raises OSError when there is no connection to an address."""
-    socket.create_connection((address, port), TIMEOUT_SECONDS).close()
+def connects(address: str, port: int) -> bool:
+    """Tells whether there is a connection to an address."""
+    try:
+        socket.create_connection((address, port), TIMEOUT_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
-def days_of_certificate(place: Place, context: ssl.SSLContext) -> float:
-    """Returns for how many days the certificate is still good.
+def days_of_certificate(place: Place, context: ssl.SSLContext) -> tuple[float, float]:
+    """Returns for how many days the certificate is still good, and for how many it was made.
 
     Raises:
         Unreachable: It is not trusted, or no TLS is spoken.
@@ -78,5 +84,7 @@ def days_of_certificate(place: Place, context: ssl.SSLContext) -> float:
                 certificate = wrapped.getpeercert() or {}
         except ssl.SSLError as error:
             raise Unreachable(*why_unreachable(error, place.url)) from error
-    until = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
-    return (until - time.time()) / 86400
+    since, until = (
+        ssl.cert_time_to_seconds(str(certificate[name])) for name in ("notBefore", "notAfter")
+    )
+    return (until - time.time()) / DAY_SECONDS, (until - since) / DAY_SECONDS

@@ -36,6 +36,8 @@ def public_url(argument: str | None) -> str:
         CannotRun: There is none, or it is no address of a server.
     """
     given = (argument or default_url()).strip()
+    if "@" in given:
+        raise CannotRun("the URL must not hold a name or a password.")
     if not given:
         raise CannotRun("give the public URL, for example https://mcp.example.com.")
     try:
@@ -50,8 +52,6 @@ def public_url(argument: str | None) -> str:
         )
     if parts.path.rstrip("/") not in {"", "/mcp"} or parts.query or parts.fragment:
         raise CannotRun(f"{given!r} has a path: give only {parts.scheme}://{parts.netloc}.")
-    if "@" in parts.netloc:
-        raise CannotRun("the URL must not hold a name or a password.")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     shown = "" if port in {None, {"http": 80, "https": 443}[parts.scheme]} else f":{port}"
     return f"{parts.scheme}://{host}{shown}"

@@ -15,7 +15,8 @@ OPTION = "--restart"
 @check("state.restart", "It comes back after a restart", option=OPTION, after=("owner.token",))
 def _(visit: Visit) -> str:
     visit.waiting_app = registered(visit, app_to_approve(visit).callback)
-    away = restart(visit, visit.restart)
+    with visit.patience.resting():
+        away = restart(visit, visit.restart)
     visit.session = ""  # no server has to remember one
     return f"away for {away:.1f} s"
 

@@ -1,9 +1,10 @@
-"""Asking several things at the same time."""
+"""Asking several things at the same time, and none for longer than it may take."""
 
 from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -12,6 +13,10 @@ HEARS_CTRL_C_SECONDS = 0.2  # Windows hears it only between two waits
 
 Item = TypeVar("Item")
 Given = TypeVar("Given")
+
+
+class TookTooLong(Exception):
+    """Nothing was given in time."""
 
 
 def together(items: Iterable[Item], ask: Callable[[Item], Given]) -> list[tuple[Item, Given]]:
@@ -45,9 +50,33 @@ def together(items: Iterable[Item], ask: Callable[[Item], Given]) -> list[tuple[
     return [(things[index], answer) for index, answer, _ in found]
 
 
-def next_of(answers: queue.SimpleQueue[Given]) -> Given:
-    while True:
+def within(seconds: float, ask: Callable[[], Given]) -> Given:
+    """Returns what is given; raises as `ask` does.
+
+    Raises:
+        TookTooLong: It takes longer; nobody waits for it any more.
+    """
+    answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+    def work() -> None:
         try:
-            return answers.get(timeout=HEARS_CTRL_C_SECONDS)
+            answers.put((ask(), None))
+        except BaseException as error:
+            answers.put((None, error))
+
+    threading.Thread(target=work, daemon=True).start()
+    answer, error = next_of(answers, time.monotonic() + seconds)
+    if error is not None:
+        raise error
+    given: Given = answer
+    return given
+
+
+def next_of(answers: queue.SimpleQueue[Given], until: float = float("inf")) -> Given:
+    """Returns what comes next; raises TookTooLong when nothing does until then."""
+    while (left := until - time.monotonic()) > 0:
+        try:
+            return answers.get(timeout=min(left, HEARS_CTRL_C_SECONDS))
         except queue.Empty:
             continue
+    raise TookTooLong

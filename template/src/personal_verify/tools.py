@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from personal_verify.builtin import FEATURES, sounds_built_in, words_of
-from personal_verify.checks import UPGRADE, check, expect
+from personal_verify.checks import UPGRADE, Failed, check, expect
 from personal_verify.eras import stateless_headers, stateless_params
 from personal_verify.known import STATELESS
 from personal_verify.language import tokens_in
@@ -16,6 +16,7 @@ from personal_verify.mending import in_tools, named, tools_folder
 from personal_verify.visit import Visit
 
 MOST_TOOLS = 128  # VS Code sends no more, and refuses to send any when there are
+MOST_PAGES = 50
 MOST_TOKENS = 25_000  # where Claude Code warns that tools fill the conversation
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")  # what Claude, OpenAI and Gemini all take
 OTHER_PREFIX = (
@@ -35,15 +36,22 @@ def _(visit: Visit) -> str:
 
 
 def listed(ask: Callable[[dict[str, Any]], dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the tools of all pages."""
+    """Returns the tools of all pages.
+
+    Raises:
+        Failed: There is no last page.
+    """
     found: list[dict[str, Any]] = []
     cursor: dict[str, Any] = {}
-    for _page in range(100):
+    for _page in range(MOST_PAGES):
         result = ask(cursor)
         found += result.get("tools") or []
-        if not (cursor := {"cursor": result["nextCursor"]} if result.get("nextCursor") else {}):
+        following = result.get("nextCursor")
+        if not following:
+            return found
+        if cursor == (cursor := {"cursor": following}):
             break
-    return found
+    raise Failed("The list of tools never ends: its pages lead on and on (nextCursor).", UPGRADE)
 
 
 @check("protocol.eras", "Both revisions offer the same", "protocol.tools", "protocol.discover")

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from html import escape
+from itertools import count
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import httpx2
 
 from personal_verify.answers import json_in, result_in, told
 from personal_verify.apps import App, Approval, Tokens
-from personal_verify.checks import LOG, Failed, Skipped, Unreachable
+from personal_verify.checks import LOG, Failed, Skipped
 from personal_verify.discovery import Discovery
-from personal_verify.known import CLIENT, HANDSHAKE, NAME
-from personal_verify.project import is_loopback
+from personal_verify.known import HANDSHAKE, NAME
+from personal_verify.line import Line
 from personal_verify.refused import why_refused
 from personal_verify.together import Given, Item, together
-from personal_verify.unreachable import TIMEOUT_SECONDS, why_unreachable
+from personal_verify.unreachable import TIMEOUT_SECONDS
 
 PATHS = {  # of a server of this template, whatever its metadata says
     "authorization": "/authorize",
@@ -43,11 +45,11 @@ class Proof:
     why_not: str = ""
 
 
-class Visit:
+class Visit(Line):
     """A verification of one server."""
 
     def __init__(self, url: str, proof: Proof) -> None:
-        self.url = url
+        super().__init__(url)
         self.proof = proof
         self.reached = True
         self.ours = True  # False once it turns out that the server is not of this template
@@ -76,21 +78,16 @@ class Visit:
         self.discovered: dict[str, Any] = {}  # what it answers to `server/discover`
         self.tools: list[dict[str, Any]] = []
         self.results: list[tuple[dict[str, Any], dict[str, Any]]] = []  # a tool, its result
-        self._numbers = itertools.count(1)
+        self.secrets: set[str] = {proof.password} if proof.password else set()
+        self._numbers = count(1)
         self.say: Callable[[str], None] = lambda line: None  # shows what is being done
         self.tell: Callable[[str], None] = lambda line: None  # prints a line for the person
-        self._closing = ExitStack()
-        # Set apart from trust_env, which also decides about proxies: SSL_CERT_FILE always counts.
-        self.tls = httpx2.create_ssl_context() if url.startswith("https:") else None
-        self._client = self.new_client(CLIENT)
-        self._abroad: httpx2.Client | None = None
 
     def hiding(self, text: str) -> str:
         """Returns a text without the secrets of this visit, which a server may have repeated."""
-        tokens = (token for granted in self.granted for token in (granted.access, granted.refresh))
-        code = self.approval.code if self.approval else ""
-        for secret in filter(None, (self.proof.password, code, *tokens)):
-            text = text.replace(secret, "[secret]")
+        for secret in sorted(filter(None, self.secrets), key=len, reverse=True):
+            for spell in (str, quote, quote_plus, escape, lambda secret: quote(secret, safe="")):
+                text = text.replace(spell(secret), "[secret]")
         return text
 
     @property
@@ -98,73 +95,6 @@ class Visit:
         """What the owner's approval sent to the client; owner.sign_in has passed."""
         assert self.approval is not None, "owner.sign_in has passed"
         return self.approval
-
-    def new_client(self, agent: str) -> httpx2.Client:
-        """Returns somebody who comes with an empty cookie jar."""
-        client = httpx2.Client(
-            base_url=self.url,
-            headers={"User-Agent": agent},
-            timeout=TIMEOUT_SECONDS,
-            verify=self.tls or False,
-            trust_env=not is_loopback(self.url),  # no proxy leads to this computer
-        )
-        return self._closing.enter_context(client)
-
-    def _for(self, address: str) -> httpx2.Client:
-        """Returns who asks at an address; certificates of other servers are always checked."""
-        if self.tls or not address.startswith("https:"):
-            return self._client
-        if self._abroad is None:
-            agent = {"User-Agent": CLIENT}
-            client = httpx2.Client(headers=agent, timeout=TIMEOUT_SECONDS)
-            self._abroad = self._closing.enter_context(client)
-        return self._abroad
-
-    def close(self) -> None:
-        self._closing.close()
-
-    def send(
-        self, method: str, path: str, client: httpx2.Client | None = None, **options: Any
-    ) -> httpx2.Response:
-        """Returns the answer to one request, redirects not followed.
-
-        Raises:
-            Unreachable: There is no connection.
-            Failed: The connection broke, or there was no answer in time.
-        """
-        with self._explained(f"{method} {path}"):
-            return (client or self._for(path)).request(method, path, **options)
-
-    def begin(self, method: str, path: str, **options: Any) -> httpx2.Response:
-        """Returns the beginning of an answer, which may have no end; raises as `send` does."""
-        with (
-            self._explained(f"{method} {path}"),
-            self._client.stream(method, path, **options) as response,
-        ):
-            return response
-
-    def arrivals(self, path: str, **headers: str) -> list[float]:
-        """Returns when each piece of an event stream arrived, in seconds; none for other answers.
-
-        Raises as `send` does.
-        """
-        with (
-            self._explained(f"GET {path}"),
-            self._client.stream("GET", path, headers=headers) as response,
-        ):
-            if not response.headers.get("content-type", "").startswith("text/event-stream"):
-                return []
-            return [time.monotonic() for piece in response.iter_bytes() if piece]
-
-    @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            raise Unreachable(*why_unreachable(error, self.url)) from error
-        except httpx2.HTTPError as error:
-            cause = f"{what} got no proper answer ({type(error).__name__})."
-            raise Failed(cause, "Look at the log of the server and of the tunnel.") from error
 
     def each(self, items: Iterable[Item], ask: Callable[[Item], Given]) -> list[tuple[Item, Given]]:
         """Returns the answers about several things, asked at the same time; raises as `ask` does.
@@ -205,11 +135,15 @@ class Visit:
 
     def granting(self, app: App, **form: str) -> httpx2.Response:
         """Asks the token endpoint; what it grants is remembered before Ctrl+C is heard."""
+        secrets = ("code", "code_verifier", "refresh_token")
+        self.secrets |= {form[name] for name in secrets if name in form} | {app.secret}
         with uninterrupted():
             response = self.form(self.endpoint("token"), **app.credentials, **form)
             given = json_in(response) if response.status_code == 200 else None
             if isinstance(given, dict) and isinstance(given.get("access_token"), str):
-                self.granted.append(Tokens.read(app, given, time.monotonic()))
+                tokens = Tokens.read(app, given, time.monotonic())
+                self.granted.append(tokens)
+                self.secrets |= {tokens.access, tokens.refresh}
         return response
 
     def redeem(self, app: App, code: str, verifier: str = "", **more: str) -> httpx2.Response:
@@ -268,7 +202,8 @@ class Visit:
         if response.status_code == 401:
             raise Failed(*why_refused(response))
         if response.is_success:
-            self.session = response.headers.get("mcp-session-id", self.session)
+            given = response.headers.get("mcp-session-id", "")
+            self.session = given if given.isascii() and given else self.session
         return response
 
     def call(self, method: str, params: dict[str, Any], **options: Any) -> dict[str, Any]:
