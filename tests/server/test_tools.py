@@ -101,6 +101,20 @@ def plan(day: str) -> str:
     assert asyncio.run(ask()) == (["notes://mine/today"], ["mine_plan"])
 
 
+def test_a_file_without_a_tool_is_named_in_the_log(
+    package: Package, caplog: pytest.LogCaptureFixture
+) -> None:
+    unmarked = "def greet(name: str) -> str:\n    return name\n"
+    name = package(mine=unmarked, _helpers=unmarked, more__greet=GREET)
+
+    add_tools(FastMCP("test"), name, "my")
+
+    assert [record.getMessage() for record in caplog.records] == [
+        f"src/{name}/tools/mine.py holds no tool: put @tool, from fastmcp.tools, before its"
+        " function. A file of helpers begins with an underscore."
+    ]
+
+
 def test_a_tool_imported_from_another_file_counts_once(package: Package) -> None:
     server = FastMCP("test")
     name = package(one=GREET, two="from .one import greet\n")

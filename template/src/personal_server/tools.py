@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 import pkgutil
 from collections.abc import Iterator
 from types import ModuleType
@@ -20,6 +21,13 @@ from fastmcp.prompts.function_prompt import PromptMeta
 from fastmcp.resources.function_resource import ResourceMeta
 from fastmcp.server.providers import LocalProvider
 from fastmcp.tools.function_tool import ToolMeta
+
+logger = logging.getLogger("personal_server")
+
+NOTHING_MARKED = (
+    "{file} holds no tool: put @tool, from fastmcp.tools, before its function. A file of helpers"
+    " begins with an underscore."
+)
 
 
 class ToolRefused(Exception):
@@ -35,8 +43,10 @@ def add_tools(server: FastMCP[Any], package: str, prefix: str) -> int:
     provider = LocalProvider(on_duplicate="error")
     seen: dict[str, str] = {}
     for module in _modules(f"{package}.tools"):
-        for function, meta in _marked(module):
-            file = _file(module)
+        file, marked = _file(module), list(_marked(module))
+        if not marked and not hasattr(module, "__path__"):
+            logger.warning("%s", NOTHING_MARKED.format(file=file))
+        for function, meta in marked:
             try:
                 if isinstance(meta, ToolMeta):
                     _accept(function, meta, file, seen)

@@ -27,6 +27,12 @@ def is_html(response: httpx2.Response) -> bool:
     return "html" in kind or response.text.lstrip()[:1] == "<"
 
 
+def reaches_mcp(response: httpx2.Response) -> bool:
+    """Tells whether the MCP endpoint lets a request in, be it to refuse what it asks."""
+    kept_out = response.status_code in {401, 403} or response.is_redirect or is_html(response)
+    return not kept_out
+
+
 def shape(response: httpx2.Response) -> str:
     """Describes an answer in a few words."""
     told = f"status {response.status_code}"
@@ -38,7 +44,7 @@ def shape(response: httpx2.Response) -> str:
     value = json_in(response)
     if isinstance(value, dict) and isinstance(value.get("error"), str):
         return f"{told}, {value['error']}"
-    return told
+    return told if response.content else f"{told}, an empty body"
 
 
 def destination(response: httpx2.Response) -> str:

@@ -39,7 +39,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         "--restart", metavar="CMD", help="run this command, and see what outlives a restart"
     )
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
-    parser.add_argument("--only", metavar="ID,...", help="run these checks and what they need")
+    parser.add_argument("--only", metavar="ID,...", help="run these checks or groups")
     parser.add_argument("--list", action="store_true", help="print every id and what it checks")
     return parser.parse_args(argv)
 
@@ -116,7 +116,8 @@ def chosen(given: argparse.Namespace) -> list[str]:
     options = {"", "--restart" if given.restart else ""}
     if given.only is None:
         return [item.id for item in every_check() if item.option in options]
-    ids = [name.strip() for name in given.only.split(",") if name.strip()]
+    named = [name.strip() for name in given.only.split(",") if name.strip()]
+    ids = [check_id for name in named for check_id in ids_of(name, options)]
     unknown = [name for name in ids if name not in CHECKS]
     if unknown or not ids:
         raise CannotRun(f"there is no check {', '.join(unknown) or 'named'}: --list has them all.")
@@ -124,6 +125,12 @@ def chosen(given: argparse.Namespace) -> list[str]:
         if item.option not in options:
             raise CannotRun(f"{item.id} needs {item.option}; --help says what to give.")
     return ids
+
+
+def ids_of(name: str, options: set[str]) -> list[str]:
+    """Returns the checks of a group that can run with the options, or the one of this name."""
+    group = [item.id for item in every_check() if item.group == name and item.option in options]
+    return group or [name]
 
 
 def owner_proof(given: argparse.Namespace, *, ask: bool) -> Proof:

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx2
 
-from personal_verify.answers import answer_in, error_code, result_in, shape, told
+from personal_verify.answers import answer_in, error_code, reaches_mcp, result_in, shape, told
 from personal_verify.checks import LOG, UPGRADE, Failed, Skipped, check, expect, pass_on
 from personal_verify.eras import beginning, stateless_headers, stateless_params
 from personal_verify.known import HANDSHAKE, HEADER_MISMATCH, METHOD_NOT_FOUND, OLDER, STATELESS
@@ -17,10 +17,10 @@ from personal_verify.visit import Visit
 def _(visit: Visit) -> str:
     response = visit.ask("ping", {})
     expect(
-        response.status_code != 403,
+        reaches_mcp(response),
         f"POST /mcp with a new token is answered with {shape(response)}.",
         "Let the proxy or tunnel pass POST /mcp with an Authorization header (Cloudflare: Security"
-        " > Events names the rule that stops it).",
+        " > Events names the rule that stops it), neither redirected nor answered by itself.",
     )
     return "the header Authorization arrives"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx2
 
-from personal_verify.answers import Page, is_html, json_in, shape
+from personal_verify.answers import Page, destination, is_html, json_in, shape
 from personal_verify.checks import Failed, NoServer
 from personal_verify.discovery import follow
 from personal_verify.fingerprints import told_apart
@@ -80,6 +80,12 @@ def no_server(visit: Visit, door: httpx2.Response, health: httpx2.Response) -> N
             "Verify the address that it knows (MCP_PUBLIC_URL), and let the proxy pass the Host"
             " header on as it came (nginx: `proxy_set_header Host $host;`); if clients are to use"
             f" this one, set MCP_PUBLIC_URL={visit.url} in .env and restart.",
+        )
+    if destination(door) == f"{visit.url}/mcp":
+        return NoServer(
+            f"POST {visit.url}/mcp is redirected to the same address, for ever.",
+            "Remove the redirect to https behind the proxy that has TLS already, or at Cloudflare"
+            " set SSL/TLS > Overview to Full (strict).",
         )
     if health.status_code >= 500:
         cause = f"GET /healthz is answered with {shape(health)}."

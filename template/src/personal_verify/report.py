@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 
 from rich.console import Console
 from rich.table import Table
@@ -49,7 +50,8 @@ def print_report(
     for result in results:
         if result.status == "fail":
             console.print()
-            console.print(Text(f"{marks['fail']} {result.check.id}", style=STYLES["fail"]))
+            headline = f"{marks['fail']} {result.check.id}: {result.check.title}"
+            console.print(Text(headline, style=STYLES["fail"]))
             console.print(Text(f"Cause: {result.detail}"))
             console.print(Text(f"Cure:  {result.cure}"))
     console.print()
@@ -61,11 +63,21 @@ def table_of(results: list[Result], marks: dict[str, str]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(width=34)
     table.add_column(overflow="fold")
-    for result in results:
-        mark = Text(f"{marks[result.status]} {result.status}", style=STYLES[result.status])
-        detail = f"{result.check.id}, below" if result.status == "fail" else result.detail
-        table.add_row(mark, Text(result.check.title), Text(detail, style="dim"))
+    for first, *more in rows_of(results):
+        title = f"{len(more) + 1} checks" if more else first.check.title
+        mark = Text(f"{marks[first.status]} {first.status}", style=STYLES[first.status])
+        detail = f"{first.check.id}, below" if first.status == "fail" else first.detail
+        table.add_row(mark, Text(title), Text(detail, style="dim"))
     return table
+
+
+def rows_of(results: list[Result]) -> list[list[Result]]:
+    """Returns what is shown as one row: neighbours that are skipped for the same reason."""
+
+    def alike(result: Result) -> str:
+        return result.detail if result.status == "skip" else result.check.id
+
+    return [list(row) for _, row in groupby(results, key=alike)]
 
 
 def closing_line(results: list[Result], seconds: float) -> str:

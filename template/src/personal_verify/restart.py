@@ -9,7 +9,7 @@ import time
 from typing import IO
 
 from personal_verify.answers import plain
-from personal_verify.checks import Failed, Skipped, Unreachable
+from personal_verify.checks import Failed, Unreachable
 from personal_verify.project import command
 from personal_verify.visit import Visit
 
@@ -48,9 +48,8 @@ def restart(visit: Visit, line: str) -> float:
     """Returns for how many seconds the server was away.
 
     Raises:
-        Failed: The command failed, or does not end.
+        Failed: The command failed, does not end, or restarted nothing.
         Unreachable: The server does not come back.
-        Skipped: It never went away.
     """
     began = time.monotonic()
     ended, away = 0.0, 0.0
@@ -67,7 +66,7 @@ def restart(visit: Visit, line: str) -> float:
             if ended and up and away:
                 return now - away
             if ended and up and now - ended > UNSEEN_SECONDS:
-                raise Skipped("the server answered all the while: nothing shows a restart")
+                raise not_away()
             if now - began > LIMIT_SECONDS:
                 raise not_back() if ended else still_running()
             left = LIMIT_SECONDS - (now - began)
@@ -101,6 +100,13 @@ def still_running() -> Failed:
     return Failed(
         f"The command of --restart is still running after {LIMIT_SECONDS:.0f} s.",
         f"Give one that returns when the server restarts, for example {EXAMPLES}.",
+    )
+
+
+def not_away() -> Failed:
+    return Failed(
+        "The command of --restart has ended, but the server answered all the while.",
+        f"Give the command that restarts this server, for example {EXAMPLES}.",
     )
 
 

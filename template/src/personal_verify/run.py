@@ -32,6 +32,7 @@ from personal_verify.apps import Tokens
 from personal_verify.checks import (
     CHECKS,
     LOG,
+    RENEW,
     Check,
     Failed,
     Result,
@@ -46,6 +47,7 @@ from personal_verify.visit import Visit, uninterrupted
 
 # These always run: they tell whether what is sent is protected, and whose server it is.
 ALWAYS = ("reach.https", "reach.health")
+OTHER_PAGE = "reach.json"  # when it fails, answers are not the server's own
 
 
 def run(visit: Visit, only: Iterable[str]) -> list[Result]:
@@ -98,6 +100,9 @@ def judged(item: Check, visit: Visit, before: dict[str, Result]) -> Result:
     except Failed as failure:
         visit.reached = not isinstance(failure, Unreachable)
         cure = failure.cure if visit.ours else cure_elsewhere(failure.cure)
+        other_page = before.get(OTHER_PAGE)
+        if cure == RENEW and other_page is not None and other_page.status == "fail":
+            cure = f"Mend {OTHER_PAGE} first, then verify again."
         return Result(item, "fail", failure.cause, cure)
     except Exception as error:  # a server may answer with anything
         cause = f"The answer has another form than clients expect ({error!r})."

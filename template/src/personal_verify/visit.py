@@ -15,7 +15,7 @@ from urllib.parse import quote, quote_plus
 
 import httpx2
 
-from personal_verify.answers import json_in, result_in, told
+from personal_verify.answers import json_in, reaches_mcp, result_in, told
 from personal_verify.apps import App, Approval, Tokens
 from personal_verify.checks import LOG, Failed, Skipped
 from personal_verify.discovery import Discovery
@@ -229,7 +229,7 @@ class Visit(Line):
     def opens(self, access: str) -> bool:
         """Tells whether an access token is let in."""
         ping = self.message("ping")
-        return self.post_mcp(access, ping, mcp_protocol_version=self.revision).status_code != 401
+        return reaches_mcp(self.post_mcp(access, ping, mcp_protocol_version=self.revision))
 
 
 @contextmanager
