@@ -330,7 +330,9 @@ def test_a_name_that_is_not_known_is_named() -> None:
         "https://",
         "https://mcp.example.com/path",
         "https://mcp.example.com?x=1",
-        "https://name:word@mcp.example.com",
+        "https://name:hush@mcp.example.com",
+        "https://name:hush@mcp.example.com/path",
+        "https://name:hush@[mcp.example.com",
         "https://mcp.example.com:99999",
         "https://[::1",
         "",
@@ -345,6 +347,7 @@ def test_a_url_that_is_none_cannot_be_verified(
 
     assert (report.code, report.out) == (2, "")
     assert re.fullmatch(r"verify\.py: [^\n]+\.\n", report.err)
+    assert "hush" not in report.err
 
 
 @pytest.mark.parametrize(
