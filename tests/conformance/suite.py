@@ -49,10 +49,6 @@ class Outcome:
     output: str
     checks: list[Check]
 
-    @property
-    def scenarios(self) -> set[str]:
-        return {check.scenario for check in self.checks}
-
     def named(self, *statuses: str) -> set[str]:
         return {check.name for check in self.checks if check.status in statuses}
 
