@@ -260,8 +260,15 @@ def _names_in(file: Path) -> list[str]:
     return [binding.key for binding in bindings if binding.key]
 
 
+PLAINLY = {  # where pydantic speaks to programmers
+    "int_parsing": "write a whole number",
+    "bool_parsing": "write true or false",
+}
+
+
 def _sentence(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     name = PREFIX + str(first["loc"][0]).upper()
-    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    told = PLAINLY.get(first["type"], first["msg"])
+    message = told.removeprefix("Value error, ").rstrip(".")
     return f"{name} is refused: {message}."
