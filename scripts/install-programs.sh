@@ -16,11 +16,12 @@ ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/n
     echo "Skipped: the tests that need$missing; the summary names each."
 
 clients=$(dirname "$0")/../tests/clients
-if [ "$clients/package-lock.json" -nt "$clients/node_modules/.package-lock.json" ]; then
+installed=$clients/node_modules/.package-lock.json
+if [ ! -e "$installed" ] || [ "$clients/package-lock.json" -nt "$installed" ]; then
     echo "Installing the clients that others wrote (about 1 GB) ..."
     # None of their install scripts is run: all that the tests need lies in the packages themselves.
     PATH=$(cd "$(dirname "$0")/../.venv/bin" && pwd):$PATH npm ci --prefix "$clients" \
         --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null &&
-        touch "$clients/node_modules/.package-lock.json" ||
+        touch "$installed" ||
         echo "Skipped: the tests that need the clients of tests/clients/package.json; the summary names each."
 fi
