@@ -10,7 +10,7 @@ import pytest
 
 from personal_verify.cli import main
 from tests.generate.project import copy, snapshot
-from tests.verify.house import House, Report, start, without_settings
+from tests.verify.house import House, Report, housed, without_settings
 from tests.verify.proxy import Fault, Proxy
 
 
@@ -24,12 +24,8 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole_house(rendered: Path) -> Iterator[House]:
-    proxy = Proxy()
-    house = House(rendered, start(rendered, proxy), proxy)
-    proxy.port_behind = house.server.port
-    yield house
-    house.server.kill()
-    proxy.stop()
+    with housed(rendered, Proxy()) as house:
+        yield house
 
 
 @pytest.fixture

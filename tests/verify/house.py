@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,16 @@ class House:
         """The ids of the live connections, as the state file has them."""
         state = json.loads((self.state / "oauth_tokens.json").read_text())
         return {key for key in state["rows"].get("grants", {}) if key != "epoch"}
+
+
+@contextmanager
+def housed(project: Path, proxy: Proxy) -> Iterator[House]:
+    """Starts a server behind a proxy; ends both."""
+    house = House(project, start(project, proxy), proxy)
+    proxy.port_behind = house.server.port
+    yield house
+    house.server.stop()
+    proxy.stop()
 
 
 @dataclass

@@ -15,7 +15,7 @@ from tests.verify.house import PASSWORD, House, Report
 from tests.verify.others import bearer, documents, in_memory, remote, sdk, seed, website
 from tests.verify.others import open as open_server
 from tests.verify.others.serving import Watched, serving
-from tests.verify.proxy import html_answer
+from tests.verify.proxy import Answer, Asked, Fault, html_answer
 
 Verify = Callable[..., Report]
 Serve = Callable[[Callable[[str], ASGIApp]], tuple[str, Watched]]
@@ -310,3 +310,22 @@ def test_without_the_documents_of_rfc_9728_the_server_itself_is_asked() -> None:
     found = discovery.follow(HERE, "", documents.get)
 
     assert (found.resource_at, found.server, found.elsewhere) == ("", {"issuer": HERE}, "")
+
+
+def test_a_page_in_the_server_s_place_is_no_proof_that_a_connection_has_ended(
+    house: House, verify_here: Verify
+) -> None:
+    class Gone(Fault):
+        granted = False
+
+        def before(self, asked: Asked) -> Answer | None:
+            return html_answer(502, "Bad gateway") if self.granted else None
+
+        def after(self, asked: Asked, answer: Answer) -> None:
+            self.granted = asked.path == "/token" and answer.status == 200
+
+    house.proxy.fault = Gone()
+
+    report = verify_here(house.url, "--json", MCP_PASSWORD=PASSWORD)
+
+    assert report.err.startswith("A connection called verify.py may be left: see `uv run my-server")

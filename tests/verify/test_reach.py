@@ -11,7 +11,7 @@ from personal_verify.checks import every_check
 from tests.support.tls import Authority
 from tests.verify.faults import faults_of
 from tests.verify.faults.making import Broken, Site
-from tests.verify.house import PASSWORD, House, Report, assert_only_fails, start
+from tests.verify.house import PASSWORD, House, Report, assert_only_fails, housed
 from tests.verify.internet import HOST, IPV4, URL, Below, Internet
 from tests.verify.proxy import Answer, Asked, Fault, Proxy
 
@@ -32,11 +32,8 @@ def whole_public_house(rendered: Path, authority: Authority) -> Iterator[House]:
     """A server that is known as https://mcp.example.com."""
     proxy = Proxy(authority.issue(HOST))
     proxy.url = URL
-    house = House(rendered, start(rendered, proxy), proxy)
-    proxy.port_behind = house.server.port
-    yield house
-    house.server.stop()
-    proxy.stop()
+    with housed(rendered, proxy) as house:
+        yield house
 
 
 @pytest.fixture

@@ -60,10 +60,8 @@ def plain(text: str) -> str:
 
 
 def is_refusal(response: httpx2.Response, code: str) -> bool:
-    """Tells whether an answer is an OAuth error (RFC 6749 §5.2)."""
-    answer = json_in(response)
-    told = answer.get("error") if isinstance(answer, dict) else None
-    return response.status_code == 400 and told == code
+    """Tells whether an answer is an OAuth error as RFC 6749 §5.2 has it, with status 400."""
+    return response.status_code == 400 and refuses(response, code)
 
 
 def refuses(response: httpx2.Response, code: str) -> bool:

@@ -46,11 +46,7 @@ def _(visit: Visit) -> str:
     if time.monotonic() - visit.connection[0].at > REPLAY_GRACE_SECONDS:
         raise Skipped("the server answers too slowly: a late replay would end the connection")
     response = visit.redeem(app_to_approve(visit), visit.approved.code)
-    expect(
-        refuses(response, "invalid_grant"),
-        f"The same code is answered a second time with {shape(response)}, not invalid_grant.",
-        RENEW,
-    )
+    must_be_burned(response, "a second time")
     return "invalid_grant the second time"
 
 
@@ -64,11 +60,7 @@ def _(visit: Visit) -> str:
     )
     for verifier, what in tries:
         response = visit.redeem(app, code, verifier)
-        expect(
-            refuses(response, "invalid_grant"),
-            f"A code presented {what} is answered with {shape(response)}, not invalid_grant.",
-            RENEW,
-        )
+        must_be_burned(response, what)
     return "burned by a wrong verifier"
 
 
@@ -83,11 +75,7 @@ def _(visit: Visit) -> str:
         return visit.redeem(tries[what], approve_again(visit, app))
 
     for what, response in visit.each(tries, present):
-        expect(
-            refuses(response, "invalid_grant"),
-            f"A code presented {what} is answered with {shape(response)}, not invalid_grant.",
-            RENEW,
-        )
+        must_be_burned(response, what)
     return "to the client and its redirect_uri"
 
 
@@ -104,6 +92,15 @@ def _(visit: Visit) -> str:
         RENEW,
     )
     return "invalid_target"
+
+
+def must_be_burned(response: httpx2.Response, what: str) -> None:
+    """Raises Failed when a code is taken, or refused otherwise than clients expect."""
+    expect(
+        refuses(response, "invalid_grant"),
+        f"A code presented {what} is answered with {shape(response)}, not invalid_grant.",
+        RENEW,
+    )
 
 
 def another(visit: Visit) -> App:

@@ -20,12 +20,7 @@ def _(visit: Visit) -> str:
     response = visit.redeem(newcomer(visit), secrets.token_urlsafe(32))
     if response.is_success:
         return "accepted, see stranger.token"
-    expect(
-        is_refusal(response, "invalid_grant"),
-        f"A made-up code is answered with {shape(response)}, where clients need status 400 with"
-        " invalid_grant to sign in anew.",
-        RENEW,
-    )
+    must_be_invalid_grant(response, "A made-up code")
     return "400, invalid_grant"
 
 
@@ -33,18 +28,12 @@ def _(visit: Visit) -> str:
 def _(visit: Visit) -> str:
     app = newcomer(visit)
     response = visit.refresh(Tokens(app, "", secrets.token_urlsafe(32), 0, (), 0.0))
-    visit.strays, visit.granted = visit.granted, []
     expect(
         not response.is_success,
         f"POST /token with a made-up refresh token is answered with {shape(response)}.",
         LETS_IN,
     )
-    expect(
-        is_refusal(response, "invalid_grant"),
-        f"A made-up refresh token is answered with {shape(response)}, where clients need status 400"
-        " with invalid_grant to sign in anew.",
-        RENEW,
-    )
+    must_be_invalid_grant(response, "A made-up refresh token")
     return "400, invalid_grant"
 
 
@@ -119,3 +108,13 @@ def _(visit: Visit) -> str:
         nulls = null_members(answer)
         expect(not nulls, f"{what} is answered with null members: {', '.join(nulls)}.", RENEW)
     return f"{len(wrong)} errors in JSON"
+
+
+def must_be_invalid_grant(response: httpx2.Response, what: str) -> None:
+    """Raises Failed when something made up is refused otherwise than clients expect."""
+    expect(
+        is_refusal(response, "invalid_grant"),
+        f"{what} is answered with {shape(response)}, where clients need status 400 with"
+        " invalid_grant to sign in anew.",
+        RENEW,
+    )

@@ -127,7 +127,7 @@ def in_order(ids: Iterable[str]) -> list[Check]:
 
 def leave_nothing_behind(visit: Visit) -> bool:
     """Revokes everything that was granted; False when something may be left."""
-    different = list({tokens.access: tokens for tokens in (*visit.strays, *visit.granted)}.values())
+    different = list({tokens.access: tokens for tokens in visit.granted}.values())
     if different:
         visit.end_session(different[-1].access)
     return all(gone for _, gone in visit.each(different, lambda tokens: ended(visit, tokens)))
@@ -139,7 +139,7 @@ def ended(visit: Visit, tokens: Tokens) -> bool:
     try:
         for app in whose:
             visit.revoke(app, tokens.refresh or tokens.access)
-            if not visit.opens(tokens.access):
+            if visit.is_shut(tokens.access):
                 return True
     except (Failed, Skipped, ValueError):  # tokens may be such that no request can carry them
         return False

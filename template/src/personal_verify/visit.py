@@ -67,7 +67,6 @@ class Visit(Line):
         self.token_response: httpx2.Response | None = None  # to its code
         self.connection: list[Tokens] = []  # what it led to, and what renewed that
         self.granted: list[Tokens] = []  # everything to revoke, the newest last
-        self.strays: list[Tokens] = []  # what a stranger was granted, to revoke too
         self.restart = ""  # the command that restarts the server
         self.waiting_app: App | None = None  # registered before the restart, not approved
         self.left = False  # at the end something may be granted still
@@ -228,8 +227,14 @@ class Visit(Line):
 
     def opens(self, access: str) -> bool:
         """Tells whether an access token is let in."""
-        ping = self.message("ping")
-        return reaches_mcp(self.post_mcp(access, ping, mcp_protocol_version=self.revision))
+        return reaches_mcp(self._try(access))
+
+    def is_shut(self, access: str) -> bool:
+        """Tells whether the server refuses an access token; not when something else answers."""
+        return self._try(access).status_code == 401
+
+    def _try(self, access: str) -> httpx2.Response:
+        return self.post_mcp(access, self.message("ping"), mcp_protocol_version=self.revision)
 
 
 @contextmanager

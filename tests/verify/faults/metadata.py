@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from tests.verify.faults.making import (
     OPENID,
@@ -23,49 +24,57 @@ from tests.verify.faults.making import (
 from tests.verify.proxy import Answer, Asked, Fault, html_answer, json_answer
 
 
+def server_says(**members: Any) -> Fault:
+    """Sets members of the authorization server's metadata; Ellipsis removes one."""
+    return Changing(at(SERVER_METADATA, OPENID), with_members(**members))
+
+
+def resource_says(**members: Any) -> Fault:
+    """Sets members of the resource's metadata; Ellipsis removes one."""
+    return Changing(at(RESOURCE_METADATA), with_members(**members))
+
+
 @breaks("metadata.registration", "the metadata has no registration endpoint")
 def _(site: Site) -> Fault:
-    return Changing(at(SERVER_METADATA, OPENID), with_members(registration_endpoint=...))
+    return server_says(registration_endpoint=...)
 
 
 @breaks("metadata.public_clients", "public clients are not welcome")
 def _(site: Site) -> Fault:
     methods = ["client_secret_post", "client_secret_basic"]
-    members = with_members(token_endpoint_auth_methods_supported=methods)
-    return Changing(at(SERVER_METADATA, OPENID), members)
+    return server_says(token_endpoint_auth_methods_supported=methods)
 
 
 @breaks("metadata.server", "the metadata has a null member")
 def _(site: Site) -> Fault:
-    return Changing(at(SERVER_METADATA, OPENID), with_members(service_documentation=None))
+    return server_says(service_documentation=None)
 
 
 @breaks("metadata.resource", "the resource has two authorization servers")
 def _(site: Site) -> Fault:
     servers = [site.url, "https://other.example"]
-    return Changing(at(RESOURCE_METADATA), with_members(authorization_servers=servers))
+    return resource_says(authorization_servers=servers)
 
 
 @breaks("metadata.server", "the metadata has no token endpoint")
 def _(site: Site) -> Fault:
-    return Changing(at(SERVER_METADATA, OPENID), with_members(token_endpoint=...))
+    return server_says(token_endpoint=...)
 
 
 @breaks("metadata.server", "refreshing is not announced")
 def _(site: Site) -> Fault:
-    members = with_members(grant_types_supported=["authorization_code"])
-    return Changing(at(SERVER_METADATA, OPENID), members)
+    return server_says(grant_types_supported=["authorization_code"])
 
 
 @breaks("metadata.scopes", "the server does not offer offline_access")
 def _(site: Site) -> Fault:
-    return Changing(at(SERVER_METADATA, OPENID), with_members(scopes_supported=["tools"]))
+    return server_says(scopes_supported=["tools"])
 
 
 @breaks("metadata.resource_scopes", "the resource offers offline_access")
 def _(site: Site) -> Fault:
     scopes = ["tools", "offline_access"]
-    return Changing(at(RESOURCE_METADATA), with_members(scopes_supported=scopes))
+    return resource_says(scopes_supported=scopes)
 
 
 @breaks("metadata.places", "the alias below /mcp says something else")
@@ -86,7 +95,7 @@ def _(site: Site) -> Fault:
 
 @breaks("metadata.slash", "the issuer ends with a slash")
 def _(site: Site) -> Fault:
-    return Changing(at(SERVER_METADATA, OPENID), with_members(issuer=f"{site.url}/"))
+    return server_says(issuer=f"{site.url}/")
 
 
 @breaks("metadata.issuer", "the public URL is another one")
@@ -101,61 +110,52 @@ def _(site: Site) -> Fault:
 
 @breaks("metadata.issuer", "an endpoint is on another host")
 def _(site: Site) -> Fault:
-    members = with_members(token_endpoint="https://login.example.com/token")
-    return Changing(at(SERVER_METADATA, OPENID), members)
+    return server_says(token_endpoint="https://login.example.com/token")
 
 
 @breaks("metadata.slash", "the resource ends with a slash")
 def _(site: Site) -> Fault:
-    return Changing(at(RESOURCE_METADATA), with_members(resource=f"{site.url}/mcp/"))
+    return resource_says(resource=f"{site.url}/mcp/")
 
 
 @breaks("metadata.pkce", "PKCE is not announced")
 def _(site: Site) -> Fault:
-    members = with_members(code_challenge_methods_supported=...)
-    return Changing(at(SERVER_METADATA, OPENID), members)
+    return server_says(code_challenge_methods_supported=...)
 
 
 @breaks("metadata.pkce", "PKCE may be plain")
 def _(site: Site) -> Fault:
-    members = with_members(code_challenge_methods_supported=["plain", "S256"])
-    return Changing(at(SERVER_METADATA, OPENID), members)
+    return server_says(code_challenge_methods_supported=["plain", "S256"])
 
 
 @breaks("metadata.iss", "iss is not announced")
 def _(site: Site) -> Fault:
-    members = with_members(authorization_response_iss_parameter_supported=...)
-    return Changing(at(SERVER_METADATA, OPENID), members)
+    return server_says(authorization_response_iss_parameter_supported=...)
 
 
 @breaks("metadata.issuer", "the server goes by its container's name")
 def _(site: Site) -> Fault:
-    members = with_members(issuer="http://my-server:8050")
-    return Changing(at(SERVER_METADATA, OPENID), members)
+    return server_says(issuer="http://my-server:8050")
 
 
 @breaks("metadata.issuer", "the resource is in a private network")
 def _(site: Site) -> Fault:
-    members = with_members(resource="http://192.168.1.20:8050/mcp")
-    return Changing(at(RESOURCE_METADATA), members)
+    return resource_says(resource="http://192.168.1.20:8050/mcp")
 
 
 @breaks("metadata.public", "the metadata names a private address")
 def _(site: Site) -> Fault:
-    members = with_members(service_documentation="https://10.1.2.3/docs")
-    return Changing(at(SERVER_METADATA, OPENID), members)
+    return server_says(service_documentation="https://10.1.2.3/docs")
 
 
 @breaks("metadata.public", "the resource names a page of a local network")
 def _(site: Site) -> Fault:
-    members = with_members(resource_documentation="http://nas.local/docs")
-    return Changing(at(RESOURCE_METADATA), members)
+    return resource_says(resource_documentation="http://nas.local/docs")
 
 
 @breaks("metadata.public", "the metadata names a page without TLS")
 def _(site: Site) -> Fault:
-    members = with_members(op_policy_uri="http://www.example.com/policy")
-    return Changing(at(SERVER_METADATA, OPENID), members)
+    return server_says(op_policy_uri="http://www.example.com/policy")
 
 
 @breaks("metadata.type", "the metadata comes as text")
@@ -203,8 +203,7 @@ def _(site: Site) -> Fault:
 
 @breaks("metadata.documents", "it is not said whether a client may name a document")
 def _(site: Site) -> Fault:
-    members = with_members(client_id_metadata_document_supported="yes")
-    return Changing(at(SERVER_METADATA, OPENID), members)
+    return server_says(client_id_metadata_document_supported="yes")
 
 
 @breaks("metadata.challenge", "the challenge names a relative address")
