@@ -1,0 +1,131 @@
+"""The template's releases, as a repository that `copier` takes them from: real tags of a clone."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import copier
+import yaml
+
+from personal_auth.version import __version__
+from tests.generate.project import ROOT, commit_all, git
+
+THIS = f"v{__version__}"  # the release that the working tree is, or is going to be
+ANSWERS = Path(__file__).with_name("answers")  # what a project of each release has stored
+
+Change = Callable[[Path], None]
+
+
+def released() -> list[str]:
+    """Returns the tag of each release, the oldest first; each has its file in `answers/`."""
+    versions = [path.stem for path in ANSWERS.glob("*.yml")]
+    versions.sort(key=lambda version: [int(part) for part in version.split(".")])
+    return [f"v{version}" for version in versions]
+
+
+class Releases:
+    """A clone of this repository with its tags, whose newest release is the working tree."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        git(folder.parent, "clone", "-q", "--no-local", str(ROOT), str(folder))
+        for path in folder.iterdir():
+            if path.name != ".git":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for name in git(ROOT, "ls-files", "-co", "--exclude-standard", "-z").split("\0"):
+            if name and (ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        git(folder, "add", "-A")
+        git(folder, "commit", "-q", "--allow-empty", "-m", "The working tree")
+        if THIS not in self.tags():
+            git(folder, "tag", THIS)
+
+    def tags(self) -> list[str]:
+        return git(self.folder, "tag", "--list", "v*").split()
+
+    def release(self, tag: str, *changes: Change) -> str:
+        """Makes a further release of the newest commit with some changes; returns its tag."""
+        for change in changes:
+            change(self.folder)
+        git(self.folder, "add", "-A")
+        git(self.folder, "commit", "-q", "--allow-empty", "-m", tag)
+        git(self.folder, "tag", tag)
+        return tag
+
+
+def replace(name: str, old: str, new: str) -> Change:
+    """Returns a change of one file, in which the old text stands exactly once."""
+
+    def change(template: Path) -> None:
+        text = (template / name).read_text("utf-8")
+        assert text.count(old) == 1, (name, old)
+        (template / name).write_text(text.replace(old, new), "utf-8")
+
+    return change
+
+
+def write(name: str, text: str) -> Change:
+    """Returns a change that adds or overwrites one file."""
+
+    def change(template: Path) -> None:
+        (template / name).parent.mkdir(parents=True, exist_ok=True)
+        (template / name).write_text(text, "utf-8")
+
+    return change
+
+
+def move(old: str, new: str) -> Change:
+    """Returns a change that moves one file."""
+
+    def change(template: Path) -> None:
+        (template / new).parent.mkdir(parents=True, exist_ok=True)
+        (template / old).rename(template / new)
+
+    return change
+
+
+def update(project: Path, *, to: str | None = None, **answers: object) -> None:
+    """Updates as `copier update --defaults` does, without --trust."""
+    copier.run_update(
+        project,
+        data=answers,
+        vcs_ref=to,
+        defaults=True,
+        overwrite=True,
+        quiet=True,
+        unsafe=False,
+        settings=copier.Settings(),
+    )
+
+
+def told(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the program itself in a project, for what it says: `copier update --defaults`."""
+    return subprocess.run(
+        [sys.executable, "-m", "copier", *arguments], cwd=project, capture_output=True, text=True
+    )
+
+
+def stored(project: Path) -> dict[str, Any]:
+    """Returns the answers file of a project."""
+    answers: dict[str, Any] = yaml.safe_load((project / ".copier-answers.yml").read_text("utf-8"))
+    return answers
+
+
+def conflicts(project: Path) -> list[str]:
+    """Returns the files in which an update left both versions between markers."""
+    command = ["git", "grep", "-lE", "^(<<<<<<<|>>>>>>>) "]
+    found = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    assert found.returncode in {0, 1}, found.stderr
+    return found.stdout.split()
+
+
+def commit(project: Path, message: str = "A commit") -> str:
+    """Commits everything in a project; returns the commit."""
+    commit_all(project, message)
+    return git(project, "rev-parse", "HEAD").strip()
