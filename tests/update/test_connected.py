@@ -106,10 +106,11 @@ def release_before(releases: Releases) -> str:
 
 
 def live_in(project: Path) -> None:
-    """Adds a tool and deletes an example, as a person does."""
+    """Adds a tool, deletes an example and makes a setting, as a person does."""
     tools = project / "src/my_server/tools"
     (tools / "hello.py").unlink()
     (tools / "kitchen.py").write_text(OWN_TOOL)
+    (project / ".env").write_text("MCP_RESPONSES=json\n")
     initialise(project)
 
 
@@ -337,7 +338,6 @@ def test_an_update_that_is_not_committed_is_undone_with_git_alone(updated: Updat
     project = updated.project
     if tree(project) != updated.trees[0]:
         git(project, "revert", "--no-edit", "HEAD")
-    state = (project / ".oauth-state/oauth_tokens.json").stat().st_ino
 
     update(project, tool_prefix="larder")
     git(project, "add", "-A")
@@ -348,5 +348,5 @@ def test_an_update_that_is_not_committed_is_undone_with_git_alone(updated: Updat
     assert again == updated.trees[1]
     assert git(project, "status", "--porcelain") == ""
     assert tree(project) == updated.trees[0]
-    assert (project / ".oauth-state/oauth_tokens.json").stat().st_ino == state
-    assert (project / "data/notes.sqlite3").exists()
+    for name in (".env", ".oauth-state/oauth_tokens.json", "data/notes.sqlite3"):
+        assert (project / name).exists(), name
