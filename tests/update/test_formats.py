@@ -108,7 +108,7 @@ def later_release(releases: Releases) -> str:
 @pytest.fixture(scope="module")
 def updated(releases: Releases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Updated]:
     folder = tmp_path_factory.mktemp("updated")
-    project, backup = folder / "my-server", folder / "backup"
+    project, backup = folder / "my-server", folder / "my-server/.oauth-state.before"
     copy(releases.folder, project, vcs_ref=THIS)
     initialise(project)
     later_release(releases)
@@ -125,6 +125,7 @@ def updated(releases: Releases, tmp_path_factory: pytest.TempPathFactory) -> Ite
         shutil.copytree(project / ".oauth-state", backup)
         update(project)
         commit(project, "Update from the template")
+        assert "oauth-state" not in git(project, "ls-files")
         place.restart()
         yield story
         person.rest()
