@@ -121,6 +121,15 @@ def test_state_and_data_are_on_volumes_whose_names_do_not_depend_on_the_folder(
     assert server["container_name"] == "kitchen-helper"
 
 
+def test_the_tunnel_keeps_its_name_when_the_project_gets_another(render: Render) -> None:
+    renamed = render(project_name="chef", package_name="kitchen_helper")
+    text = (renamed / "deploy/cloudflared/config.yml").read_text()
+
+    assert yaml.safe_load(text)["tunnel"] == "kitchen-helper"
+    assert "credentials.json kitchen-helper\n" in text
+    assert "route dns kitchen-helper mcp.example.com\n" in text
+
+
 def test_the_port_is_the_same_everywhere(render: Render) -> None:
     project = render(port="9000")
 
