@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -162,7 +163,6 @@ def made(template: Releases, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project of the working tree's release; not to be changed."""
     project = tmp_path_factory.mktemp("made") / "my-server"
     copy(template.folder, project, vcs_ref=THIS)
-    initialise(project)
     return project
 
 
@@ -171,16 +171,18 @@ Push = Callable[..., Job]
 
 @pytest.fixture
 def push(made: Path, tmp_path: Path) -> Push:
-    """Returns a job for the project, with some lines of its answers file put differently."""
+    """Returns a job for what of the project it reads, some of its answers put differently."""
 
     def push(**answers: str) -> Job:
-        project = tmp_path / "my-server"
-        shutil.copytree(made, project)
-        path = project / ".copier-answers.yml"
-        lines = path.read_text("utf-8").splitlines()
+        text = (made / ".copier-answers.yml").read_text("utf-8")
         for name, value in answers.items():
-            lines = [f"{name}: {value}" if line.startswith(f"{name}: ") else line for line in lines]
-        path.write_text("\n".join(lines) + "\n", "utf-8")
+            text = re.sub(
+                rf"^{name}: .*$", lambda _, line=f"{name}: {value}": line, text, flags=re.M
+            )
+        project = tmp_path / "my-server"
+        (project / WORKFLOW).parent.mkdir(parents=True)
+        shutil.copy(made / WORKFLOW, project / WORKFLOW)
+        (project / ".copier-answers.yml").write_text(text, "utf-8")
         return Job(project, tmp_path / "job")
 
     return push
@@ -197,7 +199,7 @@ def pushed_from(push: Push, template: Releases, tmp_path: Path) -> Push:
         for name in ("template", "template.git"):
             (hosts / "OWNER" / name).symlink_to(template.folder)
         lines = [f'[url "{hosts}/"]']
-        for host in ("github.com", "gitlab.com", "git.example.com", "me:secret@github.com"):
+        for host in ("github.com", "gitlab.com", "git.example.com:8443", "me:secret@github.com"):
             lines.append(f"insteadOf = https://{host}/")
         lines.append(f'[url "{hosts}/OWNER/"]')
         for start in ("git@github.com:", "ssh://git@github.com/"):
@@ -221,6 +223,7 @@ def test_an_update_is_one_issue_with_what_lies_between_renewed_week_after_week(
     pushed_from: Push,
 ) -> None:
     job = pushed_from("gh:OWNER/template")
+    before_it_ran = [path.name for path in job.project.rglob("*") if path.is_file()]
 
     job.week()
     job.week(SAY)
@@ -236,11 +239,10 @@ def test_an_update_is_one_issue_with_what_lies_between_renewed_week_after_week(
     assert "Ten, which" in changes
     assert "UPGRADING" not in issue["body"]
     assert issue["comments"] == []
-    assert not list(job.project.rglob("executed"))
-    assert git(job.project, "status", "--porcelain") == " M .copier-answers.yml\n"  # by push
+    assert [path.name for path in job.project.rglob("*") if path.is_file()] == before_it_ran
 
 
-def test_the_issue_gives_the_commands_of_the_documentation(push: Push) -> None:
+def test_the_issue_gives_the_commands_of_the_documentation(push: Push, made: Path) -> None:
     job = push()
     job.has_found("1.0.0", "1.10.0")
 
@@ -248,7 +250,7 @@ def test_the_issue_gives_the_commands_of_the_documentation(push: Push) -> None:
 
     block = (job.folder / "temp/body.md").read_text().split("```")[1].removeprefix("sh\n")
     commands = [line.partition("    #")[0].rstrip() for line in block.strip().splitlines()]
-    said = (ROOT / "copier.yml").read_text() + (job.project / "docs/updating.md").read_text()
+    said = (ROOT / "copier.yml").read_text() + (made / "docs/updating.md").read_text()
     assert len(commands) == 4
     assert [command for command in commands if command not in said] == []
 
@@ -346,6 +348,17 @@ def test_a_template_out_of_reach_fails_the_job_with_a_sentence(push: Push, tmp_p
     assert not (job.folder / "output").exists()
 
 
+def test_an_answer_that_fails_to_come_the_second_time_fails_the_job(push: Push) -> None:
+    job = push()
+    case = 'case "$*" in *--quiet*) exit 2;; *) exit 1;; esac'
+    (job.folder / "uvx").write_text(f"#!/bin/sh\n{case}\n")
+
+    done = job.step("Ask Copier")
+
+    assert done.returncode == 1
+    assert not (job.folder / "output").exists()
+
+
 def test_without_issues_in_the_repository_the_job_fails_with_a_sentence(push: Push) -> None:
     job = push()
     job.has_found("1.0.0", "1.9.0")
@@ -395,7 +408,7 @@ ADDRESSES = {
     "gh:OWNER/template": "https://github.com/OWNER/template",
     "gl:OWNER/template.git": "https://gitlab.com/OWNER/template",
     "https://github.com/OWNER/template.git": "https://github.com/OWNER/template",
-    "git+https://git.example.com/OWNER/template": "https://git.example.com/OWNER/template",
+    "git+https://git.example.com:8443/OWNER/template": "https://git.example.com:8443/OWNER/template",
     "'https://me:secret@github.com/OWNER/template.git'": "https://github.com/OWNER/template",
     "git@github.com:OWNER/template.git": "https://github.com/OWNER/template",
     "ssh://git@github.com/OWNER/template.git": "https://github.com/OWNER/template",
