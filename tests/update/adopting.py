@@ -53,13 +53,11 @@ else:
 """
 DOCKER = """\
 #!/bin/sh
-# docker: what would run in the server's container runs here, with $VOLUME in place of /state
+# docker: the command that fills the server's volume runs here, with $VOLUME in place of /state
 case "$*" in
-"compose exec server "*) shift 3; exec env MCP_STATE_DIR="$VOLUME" uv run "$@" ;;
-"compose run --rm --no-deps -T server "*)
-    shift 6
-    command=$1; shift 2; exec "$command" -c "$(printf %s "$1" | sed "s#/state#$VOLUME#g")" ;;
-"compose build" | "compose up -d") ;;
+"compose run --rm --no-deps -T server sh -c "*)
+    shift 8; exec sh -c "$(echo "$1" | sed "s#/state#$VOLUME#g")" ;;
+"compose build" | "compose up -d" | "compose exec server vault password") ;;
 *) echo "unknown: $*" >&2; exit 1 ;;
 esac
 """
