@@ -42,9 +42,9 @@ os.environ["PYTHONPATH"] = os.path.abspath("src")
 programs = {{"vault": ["-c", {main!r}], "verify.py": ["verify.py"]}}
 if sys.argv[1:] == ["sync"]:
     Path("uv.lock").write_text("version = 1\\n")
-elif sys.argv[1:] == ["add", "-r", "-"]:
+elif sys.argv[1] == "add":
     mark, path = "  # ---- yours below this line ----\\n", Path("pyproject.toml")
-    added = "".join(f'  "{{line.strip()}}",\\n' for line in sys.stdin)
+    added = f'  "{{sys.argv[2]}}>=0.28",\\n'
     path.write_text(path.read_text().replace(mark, mark + added, 1))
 else:
     assert sys.argv[1] == "run", sys.argv
