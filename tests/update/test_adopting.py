@@ -30,6 +30,7 @@ from tests.update.adopting import (
     PASSWORD,
     ask,
     commands,
+    compiled,
     connect,
     move_tools,
     programs,
@@ -76,7 +77,7 @@ def adopted(releases: Releases, tmp_path_factory: pytest.TempPathFactory) -> Ado
     folder, port = tmp_path_factory.mktemp("adopting"), free_port()
     project, steps = repository(folder / "vault", port), commands(port)
     bin = programs(folder / "bin", releases.folder)
-    old = Running(project, ("example_server.py",), MCP_PORT=str(port))
+    old = Running(project, ("example_server.py",), MCP_PORT=str(port), **compiled(bin))
     connection = connect(old.url)
     message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": INITIALIZE}
     session = connection.post(message).headers["mcp-session-id"]
@@ -106,7 +107,10 @@ def server(adopted: Adopted) -> Iterator[Running]:
     program = shlex.split(start)
     assert program[0] == "uv"
     running = Running(
-        adopted.project, (str(adopted.bin / "uv"), *program[1:]), MCP_PORT=str(adopted.port)
+        adopted.project,
+        (str(adopted.bin / "uv"), *program[1:]),
+        MCP_PORT=str(adopted.port),
+        **compiled(adopted.bin),
     )
     yield running
     running.kill()
@@ -313,7 +317,7 @@ def test_a_file_that_hides_the_sign_in_stops_the_start_with_a_sentence(
     done = subprocess.run(
         [sys.executable, *program],
         cwd=project,
-        env=environment(project, PYTHONPATH=path),
+        env=environment(project, PYTHONPATH=path, **compiled(adopted.bin)),
         capture_output=True,
         text=True,
         timeout=60,
