@@ -78,11 +78,13 @@ def adopted(releases: Releases, tmp_path_factory: pytest.TempPathFactory) -> Ado
     project, steps = repository(folder / "vault", port), commands(port)
     bin = programs(folder / "bin", releases.folder)
     old = Running(project, ("example_server.py",), MCP_PORT=str(port), **compiled(bin))
-    connection = connect(old.url)
-    message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": INITIALIZE}
-    session = connection.post(message).headers["mcp-session-id"]
+    try:
+        connection = connect(old.url)
+        message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": INITIALIZE}
+        session = connection.post(message).headers["mcp-session-id"]
+    finally:
+        old.kill()
     (project / "vault.json").write_text('{"first": "a text of the earlier server"}')
-    old.stop()
     state = (project / STATE).read_bytes()
     told = {}
     for step in ("1", "2", "3", "4"):
