@@ -121,11 +121,6 @@ def programs(folder: Path, template: Path) -> Path:
     return folder
 
 
-def compiled(programs: Path) -> dict[str, str]:
-    """Returns settings by which Python keeps what it has compiled, as it does for a person."""
-    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(programs / "compiled")}
-
-
 def walk(project: Path, programs: Path, block: str, stdin: str = "", **settings: str) -> str:
     """Runs a block of the document as a person pastes it; returns what it prints.
 
@@ -133,11 +128,10 @@ def walk(project: Path, programs: Path, block: str, stdin: str = "", **settings:
         AssertionError: The block ended with an error.
     """
     path = os.pathsep.join([str(programs), os.environ["PATH"]])
-    settings |= {"PATH": path, **GIT_ENVIRONMENT, **compiled(programs)}
     done = subprocess.run(
         ["bash", "-euc", block],
         cwd=project,
-        env=environment(project, **settings),
+        env=environment(project, PATH=path, **GIT_ENVIRONMENT, **settings),
         input=stdin,
         capture_output=True,
         text=True,

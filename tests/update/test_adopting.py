@@ -30,7 +30,6 @@ from tests.update.adopting import (
     PASSWORD,
     ask,
     commands,
-    compiled,
     connect,
     move_tools,
     programs,
@@ -77,7 +76,7 @@ def adopted(releases: Releases, tmp_path_factory: pytest.TempPathFactory) -> Ado
     folder, port = tmp_path_factory.mktemp("adopting"), free_port()
     project, steps = repository(folder / "vault", port), commands(port)
     bin = programs(folder / "bin", releases.folder)
-    old = Running(project, ("example_server.py",), MCP_PORT=str(port), **compiled(bin))
+    old = Running(project, ("example_server.py",), MCP_PORT=str(port))
     try:
         connection = connect(old.url)
         message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": INITIALIZE}
@@ -109,10 +108,7 @@ def server(adopted: Adopted) -> Iterator[Running]:
     program = shlex.split(start)
     assert program[0] == "uv"
     running = Running(
-        adopted.project,
-        (str(adopted.bin / "uv"), *program[1:]),
-        MCP_PORT=str(adopted.port),
-        **compiled(adopted.bin),
+        adopted.project, (str(adopted.bin / "uv"), *program[1:]), MCP_PORT=str(adopted.port)
     )
     yield running
     running.kill()
@@ -319,7 +315,7 @@ def test_a_file_that_hides_the_sign_in_stops_the_start_with_a_sentence(
     done = subprocess.run(
         [sys.executable, *program],
         cwd=project,
-        env=environment(project, PYTHONPATH=path, **compiled(adopted.bin)),
+        env=environment(project, PYTHONPATH=path),
         capture_output=True,
         text=True,
         timeout=60,
