@@ -49,17 +49,17 @@ def rpc(connection: Connection, method: str, **params: Any) -> dict[str, Any]:
     return result
 
 
-def connect(url: str, password: str) -> Connection:
+def connect(url: str, password: str, name: str = "Test", callback: str = CALLBACK) -> Connection:
     """Registers a client, approves it as the owner on the real page, and fetches its tokens."""
     verifier = secrets.token_urlsafe(48)
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=")
     with httpx.Client(base_url=url, trust_env=False, timeout=30) as browser:
-        registration = {"client_name": "Test", "redirect_uris": [CALLBACK]}
+        registration = {"client_name": name, "redirect_uris": [callback]}
         client_id = browser.post("/register", json=registration).json()["client_id"]
         query = {
             "response_type": "code",
             "client_id": client_id,
-            "redirect_uri": CALLBACK,
+            "redirect_uri": callback,
             "code_challenge": challenge.decode(),
             "code_challenge_method": "S256",
         }
@@ -71,6 +71,6 @@ def connect(url: str, password: str) -> Connection:
         assert answer.status_code == 303, answer.text
         code = parse_qs(urlsplit(answer.headers["location"]).query)["code"][0]
         form = {"grant_type": "authorization_code", "code": code, "client_id": client_id}
-        form |= {"code_verifier": verifier, "redirect_uri": CALLBACK}
+        form |= {"code_verifier": verifier, "redirect_uri": callback}
         tokens = browser.post("/token", data=form).json()
     return Connection(url, client_id, tokens["access_token"], tokens["refresh_token"])

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
 from personal_auth.grants import Grants
+from personal_auth.identity import LOOPBACK_HOSTS
 from personal_server.settings import SettingRefused, load
+
+PLACE = re.compile(r"(?:https?://)?(\[[^\]]*\]|[^/?#:]*)")  # the host of a URL, or its own scheme
 
 
 def show(*, json: bool = False) -> None:
@@ -70,6 +74,7 @@ def _row(gid: str, grant: dict[str, Any]) -> dict[str, Any]:
         "id": gid,
         "client": grant["client"]["name"],
         "redirect_uris": grant["client"]["redirect_uris"],
+        "address": grant["resource"],
         "scopes": grant["scopes"],
         "created": created.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
@@ -84,7 +89,20 @@ def _table(rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("id", "client (its own name)", "connected since", box=None)
+    here = f"{load().public_url}/mcp"
+    moved = any(row["address"] != here for row in rows)
+    columns = ["id", "client (its own name)", "returns to", "connected since"]
+    table = Table(*columns, *["made for"] * moved, box=None)
     for row in rows:
-        table.add_row(row["id"], Text(row["client"] or "without a name"), row["created"])
-    Console(file=sys.stdout).print(table)
+        name, place = row["client"] or "without a name", returns_to(row["redirect_uris"])
+        cells = [row["id"], Text(name), Text(place), row["created"]]
+        table.add_row(*cells, *[Text(row["address"])] * moved)
+    whole_lines = None if sys.stdout.isatty() else 1000  # for grep and the like
+    Console(file=sys.stdout, width=whole_lines).print(table)
+
+
+def returns_to(redirect_uris: list[str]) -> str:
+    """Returns the hosts of the sign-in: a maker's cloud, or `localhost` for a program here."""
+    matches = [PLACE.match(uri) for uri in redirect_uris]
+    places = [match[1] for match in matches if match and match[1]]
+    return ", ".join(dict.fromkeys("localhost" if p in LOOPBACK_HOSTS else p for p in places))

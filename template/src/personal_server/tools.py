@@ -60,6 +60,7 @@ def add_tools(server: FastMCP[Any], package: str, prefix: str) -> int:
             except Exception as error:  # whatever a schema cannot be made of
                 raise ToolRefused(f"{file} cannot be used: {_one_line(error)}") from error
     server.add_provider(provider, namespace=prefix)
+    logger.info("Tools: %s.", ", ".join(f"{prefix}_{name}" for name in sorted(seen)) or "none yet")
     return len(seen)
 
 
