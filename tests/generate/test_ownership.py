@@ -1,8 +1,5 @@
 """Every rendered file has one owner, and Copier is told the same as the person."""
 
-from pathlib import Path
-from typing import Any
-
 import jinja2
 import jinja2.meta
 import pytest
@@ -11,21 +8,8 @@ from copier._template import DEFAULT_EXCLUDE
 
 from tests.generate.answer_sets import ANSWER_SETS
 from tests.generate.conftest import Render
-from tests.generate.project import ROOT, files
-
-CONFIGURATION: dict[str, Any] = yaml.safe_load((ROOT / "copier.yml").read_text())
-OWNERSHIP: dict[str, dict[str, str]] = CONFIGURATION["ownership"]["default"]
-
-
-def owners(path: Path, package: str) -> list[str]:
-    """Return the class of every row that is about the path."""
-    found = []
-    for owner, rows in OWNERSHIP.items():
-        for row in rows:
-            place = row.replace("PACKAGE", package)
-            is_about = str(path).startswith(place) if place.endswith("/") else str(path) == place
-            found += [owner] if is_about else []
-    return found
+from tests.generate.ownership import CONFIGURATION, OWNERSHIP, owners
+from tests.generate.project import files
 
 
 def patterns(setting: str, operation: str) -> set[str]:
