@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -105,14 +106,13 @@ def test_both_versions_stand_between_markers(
 
 
 def test_git_shows_the_files_as_unmerged(updated: Told) -> None:
-    lines = git(updated.project, "status", "--porcelain").splitlines()
+    status = git(updated.project, "status", "--porcelain").splitlines()
 
-    assert [line for line in lines if line.startswith(("UU", "AA"))] != []
-    assert conflicts(updated.project) == sorted([EDITED, BOTH])
-    assert set(git(updated.project, "diff", "--name-only", "--diff-filter=U").split()) == {
-        EDITED,
-        BOTH,
-    }
+    assert [line for line in status if "U" in line[:2] or "AA" in line[:2]] == [
+        f"UU {BOTH}",
+        f"UU {EDITED}",
+    ]
+    assert conflicts(updated.project) == [BOTH, EDITED]
 
 
 def test_the_command_in_the_message_names_each_file_and_line(updated: Told) -> None:
@@ -160,7 +160,15 @@ def test_who_has_edited_nothing_finds_a_moved_file_in_its_new_place(
     assert tree(project) == tree(tmp_path / "fresh")
 
 
-def test_either_side_is_taken_whole_by_the_usual_command(updated: Told, tmp_path: Path) -> None:
+def test_taking_one_side_whole_ends_the_conflict(updated: Told, tmp_path: Path) -> None:
     project = tmp_path / "my-server"
-    git(tmp_path, "clone", "-q", str(updated.project), str(project))
-    git(project, "status")
+    shutil.copytree(updated.project, project, symlinks=True)
+
+    git(project, "checkout", "--theirs", EDITED)
+    git(project, "checkout", "--ours", BOTH)
+    commit(project, "Update from the template")
+
+    assert (project / EDITED).read_text().endswith("\n# a line of the release\n")
+    assert (project / BOTH).read_text() == "# Backup, by me\n"
+    assert conflicts(project) == []
+    assert git(project, "status", "--porcelain") == ""
