@@ -4,7 +4,7 @@ UV := .venv/bin/uv
 PYTHON := .venv/bin/python
 INSTALLED := .venv/installed
 
-.PHONY: help demo test pins format lint
+.PHONY: help demo test pins shipped format lint
 
 help: ## say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -19,6 +19,9 @@ test: $(INSTALLED) ## run every test
 
 pins: $(UV) ## write tests/requirements.txt anew from pyproject.toml
 	$(UV) pip compile --quiet --upgrade --universal --no-header --no-annotate --group dev -o tests/requirements.txt
+
+shipped: $(INSTALLED) ## write the list of the files that the template keeps current anew
+	$(PYTHON) scripts/shipped.py
 
 format: $(INSTALLED) ## format the Python code
 	.venv/bin/ruff format .

@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from starlette.testclient import TestClient
 
-from personal_server import app, settings
+if TYPE_CHECKING:  # imported late, so that test_ours.py can tell of a conflict in them
+    from starlette.testclient import TestClient
+
+    from personal_server.settings import Settings
 
 
 @pytest.fixture
-def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[settings.Settings]:
+def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """The settings as they are without .env and without MCP_ variables."""
+    from personal_server import settings
+
     for name in [name for name in os.environ if name.startswith(settings.PREFIX)]:
         monkeypatch.delenv(name)
     monkeypatch.setattr(settings, "project_root", lambda: tmp_path)
@@ -28,8 +33,12 @@ def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[settings
 
 
 @pytest.fixture
-def client(loaded: settings.Settings) -> Iterator[TestClient]:
+def client(loaded: Settings) -> Iterator[TestClient]:
     """Somebody who comes to the server; redirects are not followed."""
+    from starlette.testclient import TestClient
+
+    from personal_server import app
+
     server = app.build(loaded)
     http_app = server.http_app(path="/mcp", stateless_http=True, json_response=True)
     with TestClient(http_app, base_url=loaded.public_url, follow_redirects=False) as client:

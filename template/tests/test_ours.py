@@ -1,4 +1,8 @@
-"""What the template keeps current is there, and no update has left a conflict."""
+"""What the template keeps current is there, and no update has left a conflict.
+
+Whoever has to keep a change of that code for a while leaves its test out in a `pytest.ini`:
+`addopts = --deselect tests/test_ours.py::test_the_code_of_the_template_is_as_it_was_shipped`.
+"""
 
 from __future__ import annotations
 
@@ -44,3 +48,13 @@ def test_no_update_has_left_a_conflict() -> None:
 @pytest.mark.parametrize("folder", OURS)
 def test_what_the_template_keeps_current_is_there(folder: str) -> None:
     assert any((ROOT / folder).iterdir()), "`uvx copier recopy` brings it back"
+
+
+def test_the_code_of_the_template_is_as_it_was_shipped() -> None:
+    from personal_server import shipped
+
+    changed = [path for path in shipped.changed(ROOT) if path.startswith("src/")]
+
+    assert changed == [], (
+        "an update may conflict with this change or lose it: the command `doctor` says what to do"
+    )

@@ -94,8 +94,9 @@ IGNORED = {
     "deploy/cloudflared/3f1c.json": '{"TunnelSecret": "mine"}\n',
 }
 
-DELETED = (f"{PACKAGE}/tools/hello.py", "CLAUDE.md")  # an example, and a file of ours
+DELETED = (f"{PACKAGE}/tools/hello.py", ".github/workflows/tests.yml")  # an example, a file of ours
 
+OWN_LINES = {"dependencies": '  "iniconfig>=2",', "dev": '  "pytest-cov>=5",'}
 TABLES = '\n[tool.mine]\nkey = "value"\n\n[[tool.mine.list]]\nname = "ü"\n'
 
 
@@ -120,9 +121,13 @@ def settle(project: Path) -> Tree:
 
 def _share(project: Path) -> None:
     pyproject = project / "pyproject.toml"
-    dependencies, dev, rest = pyproject.read_text("utf-8").split(LINE)
-    added = [dependencies, LINE, '  "iniconfig>=2",\n', dev, LINE, '  "pytest-cov>=5",\n', rest]
-    pyproject.write_text("".join([*added, TABLES]), "utf-8")
+    text = pyproject.read_text("utf-8")
+    for key, line in OWN_LINES.items():
+        before, marked, after = text.partition(f"\n{key} = [\n")
+        assert marked, key
+        ours, sentinel, theirs = after.partition(LINE)
+        text = "".join([before, marked, ours, sentinel, f"{line}\n", theirs])
+    pyproject.write_text(text + TABLES, "utf-8")
     for name, line in ((".gitignore", "/backup/\n"), (".dockerignore", "!recipes\n")):
         with (project / name).open("a", encoding="utf-8") as file:
             file.write(line)

@@ -17,15 +17,16 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from personal_auth import Limits, PersonalAuthProvider, StartRefused
-from personal_server import logs
+from personal_server import logs, shipped
 from personal_server.sentences import OneSentence
-from personal_server.settings import Settings, answers
+from personal_server.settings import Settings, answers, project_root, url_difference
 from personal_server.tools import ToolRefused, add_tools
 from personal_server.watch import ListedNeverCalled
 
 logger = logging.getLogger("personal_server")
 
 BACKLOG = 2048  # connections that wait while the server starts
+SHOWN_FILES = 3  # of those that were changed
 BETWEEN_EVENTS_SECONDS = 0.25
 STOP_SECONDS = 5  # how long open requests may finish after the signal to stop
 
@@ -133,14 +134,14 @@ def _say_where(settings: Settings) -> None:
         settings.host,
         settings.port,
     )
-    urls = (settings.public_url, answers()["public_url"])
-    if urls[0] != urls[1] and not all(url.startswith("http://localhost") for url in urls):
+    if difference := url_difference(settings):
+        logger.warning(difference)
+    if changed := shipped.changed(project_root()):
         logger.warning(
-            "MCP_PUBLIC_URL, in .env or the environment, is %s, the project's answers say %s. If"
-            " the answers are right, remove the setting. If the setting is right, run this, so"
-            ' that docs/ and deploy/ agree: uvx copier update --defaults --data public_url="%s"',
-            *urls,
-            urls[0],
+            "Changed here, though the template keeps it current: %s. An update may conflict with"
+            " the change or lose it; this says what to do: %s doctor",
+            ", ".join(changed[:SHOWN_FILES]) + (" and more" if changed[SHOWN_FILES:] else ""),
+            answers()["project_name"],
         )
 
 

@@ -1,4 +1,4 @@
-"""The commands: serve, password, connections, clients."""
+"""The commands: serve, password, connections, clients, doctor."""
 
 from __future__ import annotations
 
@@ -108,6 +108,19 @@ def clients(*client: str, qr: bool = False) -> None:
         print(connect.instructions(settings, " ".join(client)), end="")
 
 
+def doctor() -> None:
+    """Say whether this project is in order, and how to mend what is not.
+
+    Looks at the settings, the tools, conflicts of an update, and changes of files that the
+    template keeps current. Exit code 1 when something is to be mended.
+    """
+    from personal_server import doctor
+
+    findings = doctor.examine()
+    print(doctor.report(findings))
+    sys.exit(any(finding.cure for finding in findings))
+
+
 async def _set_password(settings: Settings, chosen: str, revoke_all: bool) -> None:
     from personal_server import app
 
@@ -143,7 +156,7 @@ def _commands() -> None:
         name=answers()["project_name"], help="A private MCP server.", version_flags=[]
     )
     app.default(serve)
-    commands: list[Callable[..., None]] = [serve, password, clients]
+    commands: list[Callable[..., None]] = [serve, password, clients, doctor]
     for command in commands:
         app.command(command)
     listing = cyclopts.App(name="connections", help="See and end connections.")

@@ -213,6 +213,19 @@ def load() -> Settings:
     return settings
 
 
+def url_difference(settings: Settings) -> str | None:
+    """Returns the sentence about a public URL that docs/ and deploy/ do not know."""
+    urls = (settings.public_url, answers()["public_url"])
+    if urls[0] == urls[1] or all(url.startswith("http://localhost") for url in urls):
+        return None
+    return (
+        f"MCP_PUBLIC_URL, in .env or the environment, is {urls[0]}, the project's answers say"
+        f" {urls[1]}. If the answers are right, remove the setting. If the setting is right, run"
+        " this, so that docs/ and deploy/ agree: uvx copier update --defaults --data"
+        f' public_url="{urls[0]}"'
+    )
+
+
 @lru_cache(maxsize=1)
 def data_dir() -> Path:
     """Returns the folder for what tools keep (`MCP_DATA_DIR`); it may not exist yet."""

@@ -1,0 +1,142 @@
+"""Whether this project is in order: its settings, its tools, and what an update would meet."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from personal_auth import StartRefused, __version__
+from personal_server import app, shipped
+from personal_server.settings import (
+    SettingRefused,
+    Settings,
+    answers,
+    load,
+    project_root,
+    url_difference,
+)
+from personal_server.tools import ToolRefused
+
+ANSWERS = ".copier-answers.yml"  # not in the image, which holds src/ and pyproject.toml alone
+MARKED = "^(<<<<<<<|>>>>>>>) "
+BRING_BACK = "uvx copier recopy --defaults --overwrite --vcs-ref :current: -x '*'"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was looked at; where something is to be mended, with the cure."""
+
+    text: str
+    cure: str = ""
+
+
+def examine() -> list[Finding]:
+    """Returns what was found; nothing is changed, opened or asked of the network."""
+    root = project_root()
+    if not (root / ANSWERS).is_file():
+        return [_module(), *_server(), _differences(shipped.changed(root))]
+    marked = _marked(root)
+    changed = [path for path in shipped.changed(root) if path not in marked]
+    return [
+        _release(root),
+        _module(),
+        *_server(),
+        *_conflicts(marked),
+        _differences(changed),
+        *_history(root),
+    ]
+
+
+def report(findings: list[Finding]) -> str:
+    """Returns the findings as text, and below each fault its cure."""
+    lines = []
+    for finding in findings:
+        lines.append(f"{'TO MEND' if finding.cure else 'ok'}: {finding.text}")
+        lines += [f"    {line}" for line in finding.cure.splitlines()]
+    faults = sum(bool(finding.cure) for finding in findings)
+    last = f"{faults} to mend." if faults else "All is in order here; verify.py looks from outside."
+    return "\n".join([*lines, "", last])
+
+
+def _release(root: Path) -> Finding:
+    commit = re.search(r"^_commit: *(\S+)$", (root / ANSWERS).read_text("utf-8"), re.MULTILINE)
+    which = commit[1] if commit else "of a template without releases"
+    return Finding(f"release {which}; `uvx copier check-update` says whether there is a newer one")
+
+
+def _module() -> Finding:
+    return Finding(f"personal_auth {__version__}")
+
+
+def _server() -> Iterator[Finding]:
+    try:
+        settings = load()
+    except (SettingRefused, StartRefused) as error:
+        yield Finding("the settings are refused, and the server does not start", str(error))
+        return
+    yield Finding(f"the settings: {settings.public_url}/mcp on port {settings.port}")
+    if difference := url_difference(settings):
+        yield Finding("the public URL is not the one in docs/ and deploy/", difference)
+    yield _tools(settings)
+
+
+def _tools(settings: Settings) -> Finding:
+    try:
+        tools = asyncio.run(app.build(settings).list_tools())
+    except (ToolRefused, StartRefused) as error:
+        return Finding("the tools are refused, and the server does not start", str(error))
+    return Finding(f"{len(tools)} tools in src/{answers()['package_name']}")
+
+
+def _conflicts(marked: list[str]) -> Iterator[Finding]:
+    if marked:
+        yield Finding(
+            "an update left two versions of the same lines" + _listed(marked),
+            'Keep one and delete the markers: docs/troubleshooting.md, "The update had conflicts".',
+        )
+
+
+def _differences(changed: list[str]) -> Finding:
+    if not changed:
+        return Finding("the template's files are as it shipped them")
+    return Finding(
+        "files that the template keeps current were changed here" + _listed(changed),
+        "An update ends in a conflict where it changes the same lines, and loses the change"
+        " without a word where it moves the file.\ndocs/updating.md says where your changes"
+        f" are safe. This brings the shipped files back:\n{_bring_back(changed)}",
+    )
+
+
+def _bring_back(paths: list[str]) -> str:
+    return " ".join([BRING_BACK, *(f"-x '!/{path}'" for path in paths)])
+
+
+def _history(root: Path) -> Iterator[Finding]:
+    if _git(root, "rev-parse", "--verify", "HEAD") is None:
+        yield Finding(
+            "nothing is committed, and an update needs a commit to start from",
+            'git init && git add -A && git commit -m "My MCP server"',
+        )
+
+
+def _marked(root: Path) -> list[str]:
+    return (_git(root, "grep", "-lE", MARKED) or "").splitlines()
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """Returns what git says, or None when it fails, finds nothing or is not there."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _listed(paths: list[str]) -> str:
+    return "".join([":", *(f"\n    {path}" for path in paths)])
