@@ -11,6 +11,7 @@ from tests.generate.project import git
 from tests.update.releases import commit
 from tests.update.trees import Tree, tree
 
+ANSWERS = {"project_name": "kitchen-helper", "examples": ["notes", "hello"]}
 PACKAGE = "src/kitchen_helper"
 LINE = "  # ---- yours below this line ----\n"
 

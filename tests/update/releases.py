@@ -71,6 +71,8 @@ class Releases:
         """Makes a further release of the newest commit with some changes; returns its tag."""
         for change in changes:
             change(self.folder)
+        if changes:  # as `make shipped` does, without which nothing is released
+            subprocess.run([sys.executable, "scripts/shipped.py"], cwd=self.folder, check=True)
         git(self.folder, "add", "-A")
         git(self.folder, "commit", "-q", "--allow-empty", "-m", tag)
         git(self.folder, "tag", tag)

@@ -14,7 +14,6 @@ from tests.update import lived_in
 from tests.update.releases import THIS, Releases, conflicts, released, stored, update
 from tests.update.trees import Tree, owned_as, tree
 
-BOTH_EXAMPLES = {"project_name": "kitchen-helper", "examples": ["notes", "hello"]}
 CHANGED = {
     "public_url": "https://mcp.example.com",
     "clients": ["claude", "chatgpt"],
@@ -28,11 +27,11 @@ class Updated:
 
     def __init__(self, releases: Releases, tag: str, folder: Path) -> None:
         self.project, self.fresh = folder / "my-server", folder / "fresh"
-        copy(releases.folder, self.project, vcs_ref=tag, **BOTH_EXAMPLES)
+        copy(releases.folder, self.project, vcs_ref=tag, **lived_in.ANSWERS)
         initialise(self.project)
         self.theirs: Tree = lived_in.settle(self.project)
         update(self.project, **CHANGED)
-        copy(releases.folder, self.fresh, vcs_ref=THIS, **{**BOTH_EXAMPLES, **CHANGED})
+        copy(releases.folder, self.fresh, vcs_ref=THIS, **{**lived_in.ANSWERS, **CHANGED})
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
