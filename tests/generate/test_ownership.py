@@ -1,6 +1,7 @@
 """Every rendered file has one owner, and Copier is told the same as the person."""
 
 import re
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from pathspec import PathSpec
 from tests.generate.answer_sets import ANSWER_SETS
 from tests.generate.conftest import Render
 from tests.generate.ownership import CONFIGURATION, OWNERSHIP, owners
-from tests.generate.project import files
+from tests.generate.project import files, git, initialise
 
 
 def patterns(setting: str, operation: str) -> set[str]:
@@ -144,3 +145,14 @@ def test_no_secret_or_state_is_rendered(render: Render) -> None:
     assert ".env" not in rendered
     assert "uv.lock" not in rendered
     assert not [path for path in rendered if path.startswith((".oauth-state", "data/"))]
+
+
+def test_a_fresh_project_is_a_clean_repository(render: Render, tmp_path: Path) -> None:
+    project = tmp_path / "my-server"
+    shutil.copytree(render(), project)
+    initialise(project)
+    for name in (".env", ".oauth-state/oauth_tokens.json", "data/notes.sqlite3"):
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).touch()
+
+    assert git(project, "status", "--porcelain") == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.generate.project import copy, git, initialise
+from tests.generate.project import GIT_ENVIRONMENT, copy, git, initialise
 from tests.support.process import environment
 from tests.update.releases import (
     THIS,
@@ -71,14 +72,28 @@ class Told:
         return (self.project / name).read_text().splitlines().index(text) + 1
 
 
+def run(command: str, project: Path) -> str:
+    """Runs one line in a shell, as a person does; returns what it prints."""
+    environment = os.environ | GIT_ENVIRONMENT
+    done = subprocess.run(
+        command, shell=True, cwd=project, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
 def updated(releases: Releases, later: str, tmp_path_factory: pytest.TempPathFactory) -> Told:
     return Told(releases, tmp_path_factory.mktemp("edited") / "my-server")
 
 
-def test_the_update_ends_without_an_error(updated: Told, later: str) -> None:
+def test_the_update_ends_without_an_error_and_without_trust_and_says_what_to_do(
+    updated: Told, later: str
+) -> None:
     assert updated.done.returncode == 0, updated.done.stderr
     assert stored(updated.project)["_commit"] == later
+    for said in ("git grep -nE", "uv sync && uv run pytest", "uv run verify.py http://localhost"):
+        assert said in updated.done.stderr
 
 
 @pytest.mark.parametrize(
@@ -119,15 +134,13 @@ def test_the_command_in_the_message_names_each_file_and_line(updated: Told) -> N
     command = re.search(r"git grep .*", updated.done.stderr)
     assert command, updated.done.stderr
 
-    found = subprocess.run(
-        command[0], shell=True, cwd=updated.project, capture_output=True, text=True
-    )
+    found = run(command[0], updated.project)
 
     first = updated.line_of(EDITED, "<<<<<<< before updating")
     last = updated.line_of(EDITED, ">>>>>>> after updating")
-    assert f"{EDITED}:{first}:<<<<<<< before updating\n" in found.stdout
-    assert f"{EDITED}:{last}:>>>>>>> after updating\n" in found.stdout
-    assert f"{BOTH}:1:<<<<<<< before updating\n" in found.stdout
+    assert f"{EDITED}:{first}:<<<<<<< before updating\n" in found
+    assert f"{EDITED}:{last}:>>>>>>> after updating\n" in found
+    assert f"{BOTH}:1:<<<<<<< before updating\n" in found
 
 
 def test_the_rendered_tests_fail_and_name_each_file_and_line(updated: Told) -> None:
@@ -160,15 +173,36 @@ def test_who_has_edited_nothing_finds_a_moved_file_in_its_new_place(
     assert tree(project) == tree(tmp_path / "fresh")
 
 
-def test_taking_one_side_whole_ends_the_conflict(updated: Told, tmp_path: Path) -> None:
+def test_the_commands_of_the_message_end_the_conflict(updated: Told, tmp_path: Path) -> None:
     project = tmp_path / "my-server"
     shutil.copytree(updated.project, project, symlinks=True)
+    said = updated.done.stderr
+    take, save = (
+        re.search(r"git checkout .*", said),
+        re.search(r"git add .* && git commit .*", said),
+    )
+    assert take, said
+    assert save, said
 
-    git(project, "checkout", "--theirs", EDITED)
-    git(project, "checkout", "--ours", BOTH)
-    commit(project, "Update from the template")
+    run(take[0].replace("THE/FILE", EDITED), project)
+    mended = (project / BOTH).read_text().splitlines()
+    (project / BOTH).write_text(f"{mended[1]}\n")
+    run(save[0], project)
 
     assert (project / EDITED).read_text().endswith("\n# a line of the release\n")
     assert (project / BOTH).read_text() == "# Backup, by me\n"
     assert conflicts(project) == []
     assert git(project, "status", "--porcelain") == ""
+
+
+def test_the_command_of_the_message_undoes_the_whole_update(updated: Told, tmp_path: Path) -> None:
+    project, committed = tmp_path / "my-server", tmp_path / "committed"
+    shutil.copytree(updated.project, project, symlinks=True)
+    git(tmp_path, "clone", "-q", str(updated.project), str(committed))
+    undo = re.search(r"^ +(git .* && git clean .*)$", updated.done.stderr, re.MULTILINE)
+    assert undo, updated.done.stderr
+
+    run(undo[1], project)
+
+    assert git(project, "status", "--porcelain") == ""
+    assert tree(project) == tree(committed)

@@ -100,6 +100,18 @@ def test_an_answer_can_be_changed_without_a_new_release(answered: Path) -> None:
     assert "https://mcp.example.com" not in (answered / "docs/clients.md").read_text()
 
 
+def test_examples_that_are_chosen_later_change_nothing(answered: Path) -> None:
+    before = tree(answered)
+
+    update(answered, to=THIS, examples=["hello"])
+
+    after = tree(answered)
+    assert stored(answered)["examples"] == ["hello"]
+    assert {name for name in before | after if before.get(name) != after.get(name)} == {
+        ".copier-answers.yml"
+    }
+
+
 def test_the_package_keeps_its_name(answered: Path) -> None:
     before = tree(answered)
 

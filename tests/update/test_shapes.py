@@ -43,17 +43,14 @@ def fresh(releases: Releases, tag: str, project: Path, target: Path) -> Tree:
     return tree(target)
 
 
-@pytest.mark.parametrize("name", ["a1-2b-3-c4", "x2"])
-def test_a_name_with_dashes_and_digits(
-    releases: Releases, later: str, tmp_path: Path, name: str
-) -> None:
+def test_a_name_with_dashes_and_digits(releases: Releases, later: str, tmp_path: Path) -> None:
     project = tmp_path / "my 2nd server"
-    copy(releases.folder, project, vcs_ref=THIS, project_name=name)
+    copy(releases.folder, project, vcs_ref=THIS, project_name="a1-2b-3-c4")
     initialise(project)
 
     update(project)
 
-    assert stored(project)["package_name"] == name.replace("-", "_")
+    assert stored(project)["package_name"] == "a1_2b_3_c4"
     assert tree(project) == fresh(releases, later, project, tmp_path / "fresh")
 
 
@@ -108,6 +105,7 @@ def test_undoing_an_update_in_a_larger_repository_leaves_the_rest_of_it_alone(
     before = tree(monorepo.project)
     (monorepo.top / "notes.txt").write_text("not committed yet\n")
     siblings = monorepo.siblings()
+    (monorepo.top / "README.md").unlink()  # Copier brings back what was deleted and not committed
     done = told(monorepo.project, "update", "--defaults")
     undo = re.search(r"^ +(git .* && git clean .*)$", done.stderr, re.MULTILINE)
     assert undo, done.stderr
