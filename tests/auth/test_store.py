@@ -16,6 +16,7 @@ import pytest
 from personal_auth.errors import StartRefused, StateDirLost, StoreUnavailable
 from personal_auth.snapshot import Row
 from personal_auth.store import Put, SnapshotStore, cause, in_background
+from personal_auth.version import __version__
 from tests.support.disk import Disk, in_a_loop, until
 from tests.support.site import Clock
 
@@ -148,7 +149,7 @@ async def test_a_restart_brings_back_every_record_with_its_time(
     assert json.loads(again.dump()) == {
         "format": "personal-auth",
         "version": 1,
-        "writer": "0.1.0",
+        "writer": __version__,
         "rows": {
             "c": {"long": {"value": {"a": 2}}},
             "d": {"k": {"value": {"a": 3}, "expires": 1_800_000_020.0}},

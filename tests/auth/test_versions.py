@@ -1,4 +1,8 @@
-"""Which stored state a server reads: its own format, older ones, never a later one."""
+"""Which stored state a server reads: its own format, older ones, never a later one.
+
+`states/` has what a release has stored, and what its client holds, by the release's version; they
+never change. A release that stores something new adds its own.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,11 @@ import pytest
 
 import personal_auth
 from personal_auth import PersonalAuthProvider, snapshot, version
-from tests.support.site import PASSWORD, URL, Clock, Site, connect
+from tests.support.site import PASSWORD, URL, App, Clock, Site, answer_of, connect, ticket
 
 ROOT = Path(__file__).parents[2]
 FILE = "oauth_tokens.json"
+STATES = sorted(Path(__file__).with_name("states").glob("*.json"))
 
 Stored = tuple[Path, dict[str, Any], str]
 
@@ -90,7 +95,8 @@ def test_a_later_format_is_refused_by_name_and_left_alone(
     assert sentence == (
         "The stored state has format version 2, written by personal_auth 7.8.9, and was left as it"
         f" is: this is personal_auth {personal_auth.__version__}, which reads up to format version"
-        " 1; run the one that wrote it, or a later one.\n"
+        " 1; update to the one that wrote it or a later one, restore an older backup, or move it"
+        " away to start anew.\n"
     )
     assert (stored[0] / FILE).read_bytes() == before
 
@@ -166,11 +172,66 @@ def test_a_file_of_an_older_format_is_read_and_written_in_the_new_one(
     assert head["version"] == 3
 
 
-def test_the_module_knows_its_version_and_so_does_the_project() -> None:
+@pytest.mark.parametrize("release", STATES, ids=lambda path: path.stem)
+def test_what_a_release_has_stored_keeps_its_client_and_its_owner(
+    release: Path, tmp_path: Path, clock: Clock
+) -> None:
+    kept = json.loads(release.read_text())
+    (tmp_path / FILE).write_text(json.dumps(kept["state"]))
+    clock.now = kept["clock"]
+    site = Site(tmp_path, clock, password=None)
+    try:
+        app, owner = App(site, kept["client"]), site.visitor()
+        used = site.visitor().call(kept["access_token"])
+        renewed = app.refresh(kept["refresh_token"])
+        page = owner.get("/authorize", params=app.query())
+        approved = owner.submit(ticket=ticket(page), password=kept["password"], decision="approve")
+        again = app.redeem(answer_of(approved)["code"])
+    finally:
+        site.stop()
+
+    assert [answer.status_code for answer in (used, renewed, approved, again)] == [
+        200,
+        200,
+        303,
+        200,
+    ]
+
+
+def test_what_a_later_release_adds_without_a_new_format_is_passed_over(
+    tmp_path: Path, clock: Clock
+) -> None:
+    kept = json.loads(STATES[-1].read_text())
+    state, more = kept["state"], {"more": {"of": [1, "later", None]}}
+    for rows in state["rows"].values():
+        for row in rows.values():
+            row.update(more)
+            row["value"].update(more)
+            row["value"].get("client", {}).update(more)
+    state["rows"]["inventions"] = {"first": {"value": more}}
+    (tmp_path / FILE).write_text(json.dumps({**state, **more, "writer": "99.0.0"}))
+    clock.now = kept["clock"]
+    site = Site(tmp_path, clock, password=None)
+    try:
+        used = site.visitor().call(kept["access_token"])
+        renewed = App(site, kept["client"]).refresh(kept["refresh_token"])
+        left = json.loads((tmp_path / FILE).read_text())["rows"]
+    finally:
+        site.stop()
+
+    assert (used.status_code, renewed.status_code) == (200, 200)
+    assert left["inventions"] == state["rows"]["inventions"]
+
+
+def test_the_module_knows_its_version() -> None:
+    assert personal_auth.__version__ == version.__version__
+    assert re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", personal_auth.__version__)
+
+
+def test_no_other_place_states_a_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-    assert personal_auth.__version__ == version.__version__ == project["version"]
-    assert re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", personal_auth.__version__)
+    assert project["version"] == "0"
 
 
 def test_the_version_stands_in_a_module_that_imports_nothing() -> None:

@@ -12,6 +12,7 @@ from tests.generate.conftest import Render
 from tests.generate.project import ROOT
 
 BIN = Path(sys.executable).parent
+WORKFLOWS = Path(".github/workflows")
 PUBLIC = {"public_url": "https://mcp.example.com"}
 YAMLLINT = """
 extends: default
@@ -77,21 +78,29 @@ def test_yaml_files_pass_yamllint(project: Path) -> None:
 
 
 @pytest.mark.parametrize("whose", ["theirs", "ours"])
-def test_the_workflow_passes_its_linters(render: Render, whose: str) -> None:
-    folder = ROOT if whose == "ours" else render()
-    workflow = folder / ".github/workflows/tests.yml"
+def test_the_workflows_pass_their_linters(render: Render, whose: str) -> None:
+    folder = (ROOT if whose == "ours" else render()) / WORKFLOWS
+    workflows = sorted(folder.iterdir())
 
-    lint("zizmor", "--offline", "--quiet", "--no-progress", workflow, folder=folder)
-    lint("check-jsonschema", "--builtin-schema", "vendor.github-workflows", workflow, folder=folder)
+    assert workflows
+    schema = ["--builtin-schema", "vendor.github-workflows"]
+    lint("check-jsonschema", *schema, *workflows, folder=folder)
+    lint("zizmor", "--offline", "--pedantic", "--quiet", "--no-progress", *workflows, folder=folder)
 
 
 @pytest.mark.parametrize("whose", ["theirs", "ours"])
-def test_the_workflow_reads_only_and_knows_no_secret(render: Render, whose: str) -> None:
-    text = ((ROOT if whose == "ours" else render()) / ".github/workflows/tests.yml").read_text()
+def test_the_workflows_only_read_the_repository_and_know_no_secret(
+    render: Render, whose: str
+) -> None:
+    workflows = sorted(((ROOT if whose == "ours" else render()) / WORKFLOWS).iterdir())
 
-    assert yaml.safe_load(text)["permissions"] == {"contents": "read"}
-    assert "secrets." not in text
-    assert "pull_request_target" not in text
+    assert workflows
+    for workflow in workflows:
+        text = workflow.read_text()
+        assert yaml.safe_load(text)["permissions"] == {"contents": "read"}
+        assert "contents: write" not in text
+        assert "secrets." not in text
+        assert "pull_request_target" not in text
 
 
 def test_the_container_can_do_nothing_but_serve(project: Path) -> None:
@@ -119,6 +128,15 @@ def test_state_and_data_are_on_volumes_whose_names_do_not_depend_on_the_folder(
     assert server["environment"]["MCP_STATE_DIR"] == "/state"
     assert server["environment"]["MCP_DATA_DIR"] == "/data"
     assert server["container_name"] == "kitchen-helper"
+
+
+def test_the_tunnel_keeps_its_name_when_the_project_gets_another(render: Render) -> None:
+    renamed = render(project_name="chef", package_name="kitchen_helper")
+    text = (renamed / "deploy/cloudflared/config.yml").read_text()
+
+    assert yaml.safe_load(text)["tunnel"] == "kitchen-helper"
+    assert "credentials.json kitchen-helper\n" in text
+    assert "route dns kitchen-helper mcp.example.com\n" in text
 
 
 def test_the_port_is_the_same_everywhere(render: Render) -> None:

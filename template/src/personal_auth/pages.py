@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
@@ -18,12 +18,13 @@ FOLDER = Path(__file__).parent / "pages"
 
 
 class Pages:
-    """Renders the pages of one server."""
+    """Renders the pages of one server, as they were when it started: an update may replace them."""
 
     def __init__(self, identity: Identity, server_name: str | None) -> None:
         style = (FOLDER / "style.css").read_text(encoding="utf-8")
+        pages = {page.name: page.read_text(encoding="utf-8") for page in FOLDER.glob("*.html")}
         self._environment = Environment(
-            loader=FileSystemLoader(FOLDER),
+            loader=DictLoader(pages),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,

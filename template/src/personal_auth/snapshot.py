@@ -1,7 +1,9 @@
 """How the state is written down: one JSON document of rows, its version and its writer.
 
-`VERSION` grows only when an older server would misread the document. A server reads every
-version up to its own and refuses a later one.
+`VERSION` grows only when an older server would misread the document: what it may pass over, such
+as another member of a record, needs none. A server reads every version up to its own, for which
+`read` turns what an older one holds into rows of today, and refuses a later one. Its first write
+is in its own version.
 """
 
 from __future__ import annotations
@@ -88,8 +90,9 @@ def _check_version(version: object, writer: object) -> None:
         raise StartRefused(
             f"The stored state has format version {version}, written by personal_auth"
             f" {ascii(str(writer)[:WRITER_CHARS])[1:-1]}, and was left as it is: this is"
-            f" personal_auth {__version__}, which reads up to format version {VERSION}; run the one"
-            " that wrote it, or a later one."
+            f" personal_auth {__version__}, which reads up to format version {VERSION}; update to"
+            " the one that wrote it or a later one, restore an older backup, or move it away to"
+            " start anew."
         )
 
 
