@@ -25,9 +25,9 @@ class Connection:
     access_token: str
     refresh_token: str
 
-    def post(self, message: dict[str, Any]) -> httpx.Response:
+    def post(self, message: dict[str, Any], **more: str) -> httpx.Response:
         accept = "application/json, text/event-stream"
-        headers = {"authorization": f"Bearer {self.access_token}", "accept": accept}
+        headers = {"authorization": f"Bearer {self.access_token}", "accept": accept, **more}
         with httpx.Client(trust_env=False, timeout=30) as client:
             return client.post(f"{self.url}/mcp", json=message, headers=headers)
 
