@@ -1,6 +1,7 @@
 """Every rendered file has one owner, and Copier is told the same as the person."""
 
 import re
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -14,21 +15,8 @@ from pathspec import PathSpec
 
 from tests.generate.answer_sets import ANSWER_SETS
 from tests.generate.conftest import Render
-from tests.generate.project import ROOT, files
-
-CONFIGURATION: dict[str, Any] = yaml.safe_load((ROOT / "copier.yml").read_text())
-OWNERSHIP: dict[str, dict[str, str]] = CONFIGURATION["ownership"]["default"]
-
-
-def owners(path: Path, package: str) -> list[str]:
-    """Return the class of every row that is about the path."""
-    found = []
-    for owner, rows in OWNERSHIP.items():
-        for row in rows:
-            place = row.replace("PACKAGE", package)
-            is_about = str(path).startswith(place) if place.endswith("/") else str(path) == place
-            found += [owner] if is_about else []
-    return found
+from tests.generate.ownership import CONFIGURATION, OWNERSHIP, owners
+from tests.generate.project import files, git, initialise
 
 
 def patterns(setting: str, operation: str) -> set[str]:
@@ -157,3 +145,14 @@ def test_no_secret_or_state_is_rendered(render: Render) -> None:
     assert ".env" not in rendered
     assert "uv.lock" not in rendered
     assert not [path for path in rendered if path.startswith((".oauth-state", "data/"))]
+
+
+def test_a_fresh_project_is_a_clean_repository(render: Render, tmp_path: Path) -> None:
+    project = tmp_path / "my-server"
+    shutil.copytree(render(), project)
+    initialise(project)
+    for name in (".env", ".oauth-state/oauth_tokens.json", "data/notes.sqlite3"):
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).touch()
+
+    assert git(project, "status", "--porcelain") == ""

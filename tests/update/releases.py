@@ -15,10 +15,22 @@ import yaml
 from personal_auth.version import __version__
 from tests.generate.project import ROOT, commit_all, git
 
-THIS = f"v{__version__}"  # the release that the working tree is, or is going to be
 ANSWERS = Path(__file__).with_name("answers")  # what a project of each release has stored
+UNREAD = (
+    "tests/"  # of the working tree, for the template does not read it and each update copies it
+)
 
 Change = Callable[[Path], None]
+
+
+def being_prepared() -> str:
+    """Returns the tag that the working tree is going to have; the next patch after a release."""
+    *series, patch = __version__.split(".")
+    released_already = git(ROOT, "tag", "--list", f"v{__version__}").strip()
+    return ".".join([f"v{series[0]}", *series[1:], str(int(patch) + bool(released_already))])
+
+
+THIS = being_prepared()
 
 
 def released() -> list[str]:
@@ -28,23 +40,32 @@ def released() -> list[str]:
     return [f"v{version}" for version in versions]
 
 
+def answered(tag: str) -> dict[str, Any]:
+    """Returns what a project of a release has answered, each by something else than the default."""
+    text = (ANSWERS / f"{tag.removeprefix('v')}.yml").read_text("utf-8")
+    stored: dict[str, Any] = yaml.safe_load(text)
+    return {name: stored[name] for name in stored if name not in {"_commit", "package_born"}}
+
+
 class Releases:
     """A clone of this repository with its tags, whose newest release is the working tree."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         git(folder.parent, "clone", "-q", "--no-local", str(ROOT), str(folder))
+        git(folder, "checkout", "-q", "-B", "main")
+        for line in git(folder, "tag", "--no-merged", "HEAD").split():
+            git(folder, "tag", "-d", line)
+        missing = [tag for tag in released() if tag not in (*self.tags(), THIS)]
+        assert not missing, f"{missing} cannot be rendered: bring them here with `git fetch --tags`"
         for path in folder.iterdir():
             if path.name != ".git":
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         for name in git(ROOT, "ls-files", "-co", "--exclude-standard", "-z").split("\0"):
-            if name and (ROOT / name).is_file():
+            if name and (ROOT / name).is_file() and not name.startswith(UNREAD):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
-        git(folder, "add", "-A")
-        git(folder, "commit", "-q", "--allow-empty", "-m", "The working tree")
-        if THIS not in self.tags():
-            git(folder, "tag", THIS)
+        self.release(THIS)
 
     def tags(self) -> list[str]:
         return git(self.folder, "tag", "--list", "v*").split()
@@ -53,9 +74,18 @@ class Releases:
         """Makes a further release of the newest commit with some changes; returns its tag."""
         for change in changes:
             change(self.folder)
+        if changes:  # as `make shipped` does, without which nothing is released
+            subprocess.run([sys.executable, "scripts/shipped.py"], cwd=self.folder, check=True)
         git(self.folder, "add", "-A")
         git(self.folder, "commit", "-q", "--allow-empty", "-m", tag)
         git(self.folder, "tag", tag)
+        return tag
+
+    def apart(self, tag: str, *changes: Change) -> str:
+        """Makes a release as `release` does, which no later one builds upon; returns its tag."""
+        self.release(tag, *changes)
+        git(self.folder, "checkout", "-q", "main")
+        git(self.folder, "reset", "-q", "--hard", "HEAD~1")
         return tag
 
 
@@ -70,6 +100,15 @@ def replace(name: str, old: str, new: str) -> Change:
     return change
 
 
+def append(name: str, text: str) -> Change:
+    """Returns a change that ends one file with some text."""
+
+    def change(template: Path) -> None:
+        (template / name).write_text((template / name).read_text("utf-8") + text, "utf-8")
+
+    return change
+
+
 def write(name: str, text: str) -> Change:
     """Returns a change that adds or overwrites one file."""
 
@@ -80,12 +119,35 @@ def write(name: str, text: str) -> Change:
     return change
 
 
+def delete(name: str) -> Change:
+    """Returns a change that deletes one file or folder."""
+
+    def change(template: Path) -> None:
+        path = template / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return change
+
+
 def move(old: str, new: str) -> Change:
     """Returns a change that moves one file."""
 
     def change(template: Path) -> None:
         (template / new).parent.mkdir(parents=True, exist_ok=True)
         (template / old).rename(template / new)
+
+    return change
+
+
+def configure(alter: Callable[[dict[str, Any]], Any]) -> Change:
+    """Returns a change of copier.yml, whose questions and settings it alters as they are parsed."""
+
+    def change(template: Path) -> None:
+        path = template / "copier.yml"
+        parsed = yaml.safe_load(path.read_text("utf-8"))
+        alter(parsed)
+        text = yaml.safe_dump(parsed, sort_keys=False, allow_unicode=True, width=1000)
+        path.write_text(text, "utf-8")
 
     return change
 
@@ -119,10 +181,10 @@ def stored(project: Path) -> dict[str, Any]:
 
 def conflicts(project: Path) -> list[str]:
     """Returns the files in which an update left both versions between markers."""
-    command = ["git", "grep", "-lE", "^(<<<<<<<|>>>>>>>) "]
+    command = ["git", "grep", "-lzE", "^(<<<<<<<|>>>>>>>) "]
     found = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert found.returncode in {0, 1}, found.stderr
-    return found.stdout.split()
+    return [name for name in found.stdout.split("\0") if name]
 
 
 def commit(project: Path, message: str = "A commit") -> str:

@@ -119,8 +119,6 @@ def updated(
     request: pytest.FixtureRequest, releases: Releases, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Updated]:
     release = release_before(releases) if request.param == BEFORE else request.param
-    if release not in releases.tags():
-        pytest.skip(f"the tag {release} is not in this clone")
     folder = tmp_path_factory.mktemp("updated")
     project = folder / "my-server"
     copy(releases.folder, project, vcs_ref=release, examples=["notes", "hello"])

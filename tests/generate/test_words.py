@@ -1,0 +1,28 @@
+"""What the program itself says to a new owner."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_the_command_tells_a_new_owner_each_step(template: Path, tmp_path: Path) -> None:
+    target = tmp_path / "my own server"
+
+    done = subprocess.run(
+        [sys.executable, "-m", "copier", "copy", "--defaults", str(template), str(target)],
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    steps = (
+        f"cd '{target}'",
+        "uv sync",
+        "git init && git add -A && git commit",
+        "uv run my-server",
+        ".oauth-state/initial-password",
+        "uv run verify.py http://localhost:8050",
+        "http://localhost:8050/mcp",
+    )
+    positions = [done.stderr.index(step) for step in steps]
+    assert positions == sorted(positions)
