@@ -94,7 +94,7 @@ def test_a_conflict_is_named_apart_from_other_changes(committed: Path) -> None:
         "an update left two versions of the same lines:",
         "files that the template keeps current were changed here:",
     ]
-    assert "same lines:\n    .gitignore\n    compose.yml\n    Keep one" in said
+    assert "same lines:\n    .gitignore\n    compose.yml\n    docs/troubleshooting.md" in said
     assert "changed here:\n    Dockerfile\n    An update" in said
 
 

@@ -96,7 +96,7 @@ def _conflicts(marked: list[str]) -> Iterator[Finding]:
     if marked:
         yield Finding(
             "an update left two versions of the same lines" + _listed(marked),
-            'Keep one and delete the markers: docs/troubleshooting.md, "The update had conflicts".',
+            'docs/troubleshooting.md, "The update had conflicts", says which to keep.',
         )
 
 
