@@ -261,7 +261,8 @@ def test_after_the_last_step_nobody_is_connected_and_updates_come_without_a_conf
     assert branch == "main"
     assert not (project / ".oauth-state/before-adopting.json").exists()
     assert conflicts(project) == []
-    assert changed == {".copier-answers.yml", ".gitignore", "Dockerfile", "pyproject.toml"}
+    listed = "src/personal_server/shipped.sha256"
+    assert changed == {".copier-answers.yml", ".gitignore", "Dockerfile", "pyproject.toml", listed}
     assert (project / "docs/new.md").is_file()
     assert '"httpx>=0.28",\n' in (project / "pyproject.toml").read_text()
     assert (project / ".gitignore").read_text().endswith((EARLIER / "dot-gitignore").read_text())
