@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import personal_server  # noqa: F401 (stops with a sentence where a file hides the sign-in)
+
 if TYPE_CHECKING:  # imported late, so that test_ours.py can tell of a conflict in them
     from starlette.testclient import TestClient
 
