@@ -1,6 +1,7 @@
 """Tags a release when all that makes one agrees, or says what does not. It publishes nothing."""
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 VERSION = "template/src/personal_auth/version.py"
+# By these, what is released could be tested in part only, or not at all.
+LEFT_OUT = ("ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "PYTEST_ADDOPTS")
 GROUPS = ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
 
 
@@ -51,8 +54,11 @@ def main() -> int:
 def release(version: str) -> None:
     commit = git("rev-parse", "HEAD")
     print("Everything agrees. Now the tests ...", flush=True)
-    if subprocess.run(["make", "test"], cwd=ROOT).returncode != 0:
+    environment = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
+    if subprocess.run(["make", "test"], cwd=ROOT, env=environment).returncode != 0:
         raise ReleaseError("The tests fail: mend what they name above, commit, and start again.")
+    if git("status", "--porcelain"):
+        raise ReleaseError("Files were changed while the tests ran: commit them, and start again.")
     message = f"{version}\n\n{section(version).text}"
     git("tag", "--annotate", "--cleanup=whitespace", "-m", message, f"v{version}", commit)
     print(f"v{version} is tagged, on this computer only. To publish it to every `copier update`:")
@@ -99,8 +105,8 @@ def disagreements(version: str) -> Iterator[str]:
     if not (ROOT / answers).is_file():
         yield f"{answers} is missing: write into it what a project of this release has stored."
     hashes = [sys.executable, "scripts/shipped.py", "--check"]
-    if (ROOT / hashes[1]).is_file() and subprocess.run(hashes, cwd=ROOT).returncode != 0:
-        yield "The list of hashes is of other files: python scripts/shipped.py writes it anew."
+    if subprocess.run(hashes, cwd=ROOT, stderr=subprocess.DEVNULL).returncode != 0:
+        yield "The list of what is shipped is stale: `make shipped` writes it anew."
 
 
 def section(name: str) -> Section:

@@ -6,13 +6,11 @@ Whoever has to keep a change of that code for a while leaves its test out in a `
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[1]
-OURS = ["src/personal_auth", "src/personal_server", "src/personal_verify", "docs", "tests"]
 LEFT_OUT = {".git", ".venv", "node_modules", "__pycache__", ".oauth-state", "data"}
 MARKERS = (b"<" * 7 + b" ", b">" * 7 + b" ")  # a line of = alone underlines a heading
 
@@ -21,7 +19,7 @@ def project_files() -> list[Path]:
     """The files that git tracks; without git, all that are not installed or written by running."""
     try:
         git = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
-        tracked = [ROOT / name for name in git.stdout.decode().split("\0") if name]
+        tracked = [ROOT / name for name in os.fsdecode(git.stdout).split("\0") if name]
     except OSError:  # git is not installed
         tracked = []
     if not tracked:
@@ -45,16 +43,19 @@ def test_no_update_has_left_a_conflict() -> None:
     )
 
 
-@pytest.mark.parametrize("folder", OURS)
-def test_what_the_template_keeps_current_is_there(folder: str) -> None:
-    assert any((ROOT / folder).iterdir()), "`uvx copier recopy` brings it back"
+def test_no_update_has_put_lines_of_yours_aside() -> None:
+    rejected = (path.relative_to(ROOT) for path in ROOT.rglob("*.rej"))
+    left = [str(path) for path in rejected if not LEFT_OUT & set(path.parts)]
+
+    assert left == [], "put these lines into the file without .rej, and delete the .rej file"
 
 
 def test_the_code_of_the_template_is_as_it_was_shipped() -> None:
     from personal_server import shipped
 
-    changed = [path for path in shipped.changed(ROOT) if path.startswith("src/")]
+    differs = [*shipped.changed(ROOT), *shipped.gone(ROOT)]
 
-    assert changed == [], (
+    assert shipped.listed(), "the list of the template's files is gone: see the command `doctor`"
+    assert [path for path in differs if path.startswith("src/")] == [], (
         "an update may conflict with this change or lose it: the command `doctor` says what to do"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,22 +34,34 @@ def copier(*arguments: str, template: Path, folder: Path) -> subprocess.Complete
     )
 
 
+@pytest.fixture(scope="module")
+def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of the questions and what stores their answers."""
+    repository = tmp_path_factory.mktemp("questions")
+    (repository / "template").mkdir()
+    answers_file = "template/{{_copier_conf.answers_file}}.jinja"
+    for name in ("copier.yml", "questions.jinja", answers_file):
+        shutil.copy(ROOT / name, repository / name)
+    initialise(repository)
+    return repository
+
+
 @pytest.mark.parametrize(
     "source",
     ["gh:OWNER/copier-personal-mcp", "gh:OWNER/copier-personal-mcp.git", ADDRESS],
 )
 def test_the_source_is_stored_as_an_address_that_every_program_understands(
-    template: Path, tmp_path: Path, source: str
+    questions: Path, tmp_path: Path, source: str
 ) -> None:
     command = ["copy", "--defaults", "--quiet", source, "my-server"]
 
-    done = copier(*command, template=template, folder=tmp_path)
+    done = copier(*command, template=questions, folder=tmp_path)
 
     assert done.returncode == 0, done.stderr
     project = tmp_path / "my-server"
     assert yaml.safe_load((project / ".copier-answers.yml").read_text())["_src_path"] == ADDRESS
     initialise(project)
-    updated = copier("update", "--defaults", template=template, folder=project)
+    updated = copier("update", "--defaults", template=questions, folder=project)
     assert updated.returncode == 0, updated.stderr
 
 

@@ -295,7 +295,7 @@ def test_a_tool_is_in_the_container_once_it_is_built(
 
 
 def test_the_update_had_conflicts(page: Page, releases: Releases, machine: Machine) -> None:
-    find, theirs, check, save, back, look, clean = page("The update had conflicts").uv
+    find, aside, theirs, check, save, back, look, clean = page("The update had conflicts").uv
     project, before = machine.project, '"cryptography>=46",'
     edited = {
         "docs/deploying.md": ("# Bringing it to your domain", "# Bringing it to my domain"),
@@ -324,6 +324,7 @@ def test_the_update_had_conflicts(page: Page, releases: Releases, machine: Machi
         machine.sh(fill(theirs, FILE=name))
     keep_both(project / "pyproject.toml", drop='"cryptography>=46,<99",')
     machine.sh(find, fails=True)
+    assert machine.sh(aside).stdout == ""
     machine.sh(check)
     machine.sh(save)
 

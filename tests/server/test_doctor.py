@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.generate.project import initialise
+from tests.generate.project import git, initialise
 from tests.support.process import Running, command
 
 OURS = "src/personal_auth/owner.py"
@@ -38,7 +38,7 @@ def test_a_fresh_project_is_in_order(committed: Path) -> None:
     code, faults, said = examined(committed)
 
     assert (code, faults) == (0, [])
-    assert "ok: the template's files are as it shipped them\n" in said
+    assert "ok: no file that the template keeps current was changed here\n" in said
     assert "ok: 6 tools in src/my_server\n" in said
     assert said.endswith("All is in order here; verify.py looks from outside.\n")
 
@@ -130,13 +130,77 @@ def test_a_tool_that_stops_the_start_is_told(committed: Path) -> None:
     assert "src/my_server/tools/notes.py cannot be imported: ModuleNotFoundError" in said
 
 
+def test_lines_that_an_update_put_aside_are_named(committed: Path) -> None:
+    append(committed, "pyproject.toml.rej", "@@ -1 +1 @@\n")
+
+    _, faults, said = examined(committed)
+
+    assert faults == ["an update found no place for lines of yours:"]
+    assert "\n    pyproject.toml.rej\n    Put the lines" in said
+
+
+def test_code_of_the_templates_that_is_gone_is_brought_back_and_the_rest_named(
+    committed: Path,
+) -> None:
+    for path in ("src/personal_verify/grant.py", "docs/clients.md", "compose.yml"):
+        (committed / path).unlink()
+
+    _, faults, said = examined(committed)
+
+    assert faults == ["code of the template is gone:"]
+    assert "-x '*' -x '!/src/personal_verify/grant.py'\n" in said
+    assert (
+        "ok: deleted here, and left so by an update:\n    compose.yml\n    docs/clients.md" in said
+    )
+
+
+@pytest.mark.parametrize("state", ["in conflict", "gone", "no text"])
+def test_a_list_that_is_damaged_stops_neither_the_start_nor_the_doctor(
+    committed: Path, run: Callable[..., Running], state: str
+) -> None:
+    listing = committed / "src/personal_server/shipped.sha256"
+    match state:
+        case "in conflict":
+            listing.write_text(
+                f"<<<<<<< before updating\n=======\n{listing.read_text()}>>>>>>> a\n"
+            )
+        case "gone":
+            listing.unlink()
+        case _:
+            listing.write_bytes(b"\xff\xfe\x00")
+
+    code, faults, said = examined(committed)
+
+    assert code == 1
+    assert len(faults) == 1
+    assert "src/personal_server/shipped.sha256" in said
+    assert run().log.count("WARNING") == 1  # of the password that was made
+
+
 def test_a_project_without_a_commit_is_told_to_make_one(project: Path) -> None:
     subprocess.run(["git", "init", "-q"], cwd=project, check=True)
 
     _, faults, said = examined(project)
 
-    assert faults == ["nothing is committed, and an update needs a commit to start from"]
+    assert faults == ["git shows no commit here, and an update needs one to start from"]
     assert "git init && git add -A && git commit" in said
+
+
+def test_a_computer_without_git_is_told_to_install_it(committed: Path) -> None:
+    _, faults, _ = examined(committed, PATH="/nowhere")
+
+    assert faults == ["git is not here, and an update needs it"]
+
+
+def test_a_git_that_hides_new_files_is_told_to_show_them(committed: Path) -> None:
+    git(committed, "config", "status.showUntrackedFiles", "no")
+
+    _, faults, said = examined(committed)
+
+    assert faults == [
+        "git does not show new files here, so an update may lose lines without a conflict"
+    ]
+    assert "\n    git config status.showUntrackedFiles normal\n" in said
 
 
 def test_an_image_which_holds_src_alone_is_in_order(project: Path, tmp_path: Path) -> None:

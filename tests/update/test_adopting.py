@@ -275,12 +275,15 @@ def test_going_back_brings_the_earlier_server_with_its_state(
     (project / "src/vault/tools/half.py").write_text("unfinished(\n")
     (project / "Dockerfile").write_text("unfinished\n")
     (project / STATE).write_text("the state of the new server")
+    (project / "data").mkdir()
+    (project / "data/notes.sqlite3").write_text("what the new tools have kept")
 
     adopted.walk(project, adopted.steps["Going back"][0])
 
     assert git(project, "branch", "--show-current").strip() == "main"
     assert git(project, "diff", "--stat", "before-adopting") == ""
-    assert git(project, "status", "--porcelain") == ""
+    assert git(project, "status", "--porcelain") == "?? data/\n"  # ignored by the new one alone
+    assert (project / "data/notes.sqlite3").read_text() == "what the new tools have kept"
     assert (project / STATE).read_bytes() == adopted.state
     assert json.loads((project / "vault.json").read_text()).keys() == {"first"}
     assert (project / ".env").is_file()

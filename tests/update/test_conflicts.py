@@ -47,7 +47,7 @@ def later(releases: Releases) -> str:
 class Told:
     """A project with edits in files of ours that was updated by the program, as a person does."""
 
-    def __init__(self, releases: Releases, project: Path) -> None:
+    def __init__(self, releases: Releases, project: Path, **configuration: str) -> None:
         self.project = project
         copy(releases.folder, project, vcs_ref=THIS, project_name="kitchen-helper")
         initialise(project)
@@ -56,6 +56,8 @@ class Told:
                 file.write("# a line of mine\n")
         (project / BOTH).write_text("# Backup, by me\n")
         commit(project)
+        for key, value in configuration.items():
+            git(project, "config", f"status.{key}", value)
         self.done = told(project, "update", "--defaults")
 
     def pytest(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -206,3 +208,20 @@ def test_the_command_of_the_message_undoes_the_whole_update(updated: Told, tmp_p
 
     assert git(project, "status", "--porcelain") == ""
     assert tree(project) == tree(committed)
+
+
+def test_lines_that_found_no_place_are_found_where_git_hides_new_files(
+    releases: Releases, later: str, tmp_path: Path
+) -> None:
+    updated = Told(releases, tmp_path / "my-server", showUntrackedFiles="no")
+    command = re.search(r"git grep .*", updated.done.stderr)
+    assert command, updated.done.stderr
+
+    found = run(command[0], updated.project).splitlines()
+    done = updated.pytest("tests/test_ours.py", "-k", "aside")
+
+    assert conflicts(updated.project) == []  # and without the search, nothing would tell
+    assert set(found) == {f"{name}.rej" for name in (EDITED, MOVED, BOTH)}
+    assert "+# a line of mine" in (updated.project / f"{EDITED}.rej").read_text()
+    assert done.returncode == 1
+    assert f"{EDITED}.rej" in done.stdout

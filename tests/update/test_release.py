@@ -42,6 +42,7 @@ READY = {
 """,
     "UPGRADING.md": "# Upgrading\n\nNothing.\n",
     "tests/update/answers/1.2.0.yml": "port: '8050'\n",
+    "scripts/shipped.py": "",
 }
 
 
@@ -66,7 +67,7 @@ def write(repository: Path, name: str, text: str) -> None:
 
 
 def run(
-    repository: Path, *arguments: str, tests: str = "echo 1 passed"
+    repository: Path, *arguments: str, tests: str = "echo 1 passed", **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Runs the script with a `make` that says which target it was given, and then what is given."""
     stand_in = repository.with_name("bin") / "make"
@@ -77,7 +78,7 @@ def run(
     return subprocess.run(
         [sys.executable, "scripts/release.py", *arguments],
         cwd=repository,
-        env=os.environ | GIT_ENVIRONMENT | {"PATH": path},
+        env=os.environ | GIT_ENVIRONMENT | variables | {"PATH": path},
         capture_output=True,
         text=True,
     )
@@ -134,6 +135,22 @@ def test_a_commit_that_is_made_during_the_tests_is_not_tagged(ready: Path) -> No
     run(ready, "1.2.0", tests="git commit -q --allow-empty -m later")
 
     assert git(ready, "rev-parse", "v1.2.0^{commit}") == tested
+
+
+def test_files_that_are_changed_during_the_tests_prevent_the_tag(ready: Path) -> None:
+    done = run(ready, "1.2.0", tests="echo >> UPGRADING.md")
+
+    assert done.stderr.startswith("Nothing was tagged. Files were changed while the tests ran")
+    assert git(ready, "tag", "--list") == "v1.1.0\n"
+
+
+@pytest.mark.parametrize(
+    "variable", ["ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "PYTEST_ADDOPTS"]
+)
+def test_nothing_makes_it_test_less(ready: Path, variable: str) -> None:
+    done = run(ready, "1.2.0", tests=f'echo "[${variable}]"', **{variable: "n"})
+
+    assert "\n[]\n" in done.stdout
 
 
 @pytest.mark.parametrize("version", ["", "1.2", "v1.2.0", "1.2.0rc1", "1.2.0.1", "01.2.0", "1.2.x"])
@@ -221,7 +238,7 @@ REFUSALS: dict[str, tuple[str, Change, str]] = {
     "with hashes of other files": (
         "1.2.0",
         shipped("sys.exit('--check' in sys.argv)"),
-        "The list of hashes is of other files: python scripts/shipped.py writes it anew.",
+        "The list of what is shipped is stale: `make shipped` writes it anew.",
     ),
 }
 

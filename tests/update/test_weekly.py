@@ -372,11 +372,15 @@ def test_without_issues_in_the_repository_the_job_fails_with_a_sentence(push: Pu
     assert "disabled issues" in done.stderr
 
 
-@pytest.mark.parametrize("text", ["# Changes\n\nNo headings.\n", ""], ids=["headings", "text"])
+@pytest.mark.parametrize(
+    "text",
+    ["# Changes\n\nNo headings.\n", "", "## [1..2]\n\n- Odd.\n\n## [.]\n\n- \udcff\n"],
+    ids=["headings", "text", "sense"],
+)
 def test_a_changelog_that_lacks_its_is_linked(push: Push, tmp_path: Path, text: str) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    (other / "CHANGELOG.md").write_text(text)
+    (other / "CHANGELOG.md").write_text(text, "utf-8", "surrogateescape")
     initialise(other)
     git(other, "tag", "v1.9.0")
     job = push(_src_path=str(other))

@@ -22,6 +22,7 @@ from personal_server.settings import (
 from personal_server.tools import ToolRefused
 
 ANSWERS = ".copier-answers.yml"  # not in the image, which holds src/ and pyproject.toml alone
+COMMIT = 'git init && git add -A && git commit -m "My MCP server"'
 MARKED = "^(<<<<<<<|>>>>>>>) "
 BRING_BACK = "uvx copier recopy --defaults --overwrite --vcs-ref :current: -x '*'"
 
@@ -38,16 +39,16 @@ def examine() -> list[Finding]:
     """Returns what was found; nothing is changed, opened or asked of the network."""
     root = project_root()
     if not (root / ANSWERS).is_file():
-        return [_module(), *_server(), _differences(shipped.changed(root))]
-    marked = _marked(root)
+        return [_module(), *_server(), *_files(shipped.changed(root), [])]
+    marked = (_git(root, "grep", "-lE", MARKED) or "").splitlines()
     changed = [path for path in shipped.changed(root) if path not in marked]
     return [
         _release(root),
         _module(),
         *_server(),
-        *_conflicts(marked),
-        _differences(changed),
-        *_history(root),
+        *_conflicts(root, marked),
+        *_files(changed, shipped.gone(root)),
+        *_git_is_ready(root),
     ]
 
 
@@ -63,7 +64,9 @@ def report(findings: list[Finding]) -> str:
 
 
 def _release(root: Path) -> Finding:
-    commit = re.search(r"^_commit: *(\S+)$", (root / ANSWERS).read_text("utf-8"), re.MULTILINE)
+    commit = re.search(
+        r"^_commit: *(\S+)$", (root / ANSWERS).read_text("utf-8", "replace"), re.MULTILINE
+    )
     which = commit[1] if commit else "of a template without releases"
     return Finding(f"release {which}; `uvx copier check-update` says whether there is a newer one")
 
@@ -92,39 +95,54 @@ def _tools(settings: Settings) -> Finding:
     return Finding(f"{len(tools)} tools in src/{answers()['package_name']}")
 
 
-def _conflicts(marked: list[str]) -> Iterator[Finding]:
+def _conflicts(root: Path, marked: list[str]) -> Iterator[Finding]:
     if marked:
         yield Finding(
             "an update left two versions of the same lines" + _listed(marked),
             'docs/troubleshooting.md, "The update had conflicts", says which to keep.',
         )
+    if rejected := (_git(root, "ls-files", "-co", "*.rej") or "").splitlines():
+        yield Finding(
+            "an update found no place for lines of yours" + _listed(rejected),
+            "Put the lines into the file of the same name without .rej, and delete the .rej file.",
+        )
 
 
-def _differences(changed: list[str]) -> Finding:
-    if not changed:
-        return Finding("the template's files are as it shipped them")
-    return Finding(
-        "files that the template keeps current were changed here" + _listed(changed),
-        "An update ends in a conflict where it changes the same lines, and loses the change"
-        " without a word where it moves the file.\ndocs/updating.md says where your changes"
-        f" are safe. This brings the shipped files back:\n{_bring_back(changed)}",
-    )
+def _files(changed: list[str], gone: list[str]) -> Iterator[Finding]:
+    if not shipped.listed():
+        yield Finding("the list of the template's files is gone", _bring_back([shipped.PATH]))
+    elif not changed:
+        yield Finding("no file that the template keeps current was changed here")
+    else:
+        yield Finding(
+            "files that the template keeps current were changed here" + _listed(changed),
+            "An update ends in a conflict where it changes the same lines, and loses the change"
+            " without a word where it moves or removes the file.\ndocs/updating.md says where your"
+            f" changes are safe. This brings the shipped files back:\n{_bring_back(changed)}",
+        )
+    if code := [path for path in gone if path.startswith("src/")]:
+        yield Finding("code of the template is gone" + _listed(code), _bring_back(code))
+    if others := [path for path in gone if path not in code]:
+        yield Finding("deleted here, and left so by an update" + _listed(others))
 
 
 def _bring_back(paths: list[str]) -> str:
     return " ".join([BRING_BACK, *(f"-x '!/{path}'" for path in paths)])
 
 
-def _history(root: Path) -> Iterator[Finding]:
-    if _git(root, "rev-parse", "--verify", "HEAD") is None:
+def _git_is_ready(root: Path) -> Iterator[Finding]:
+    if _git(root, "--version") is None:
+        yield Finding("git is not here, and an update needs it", "Install git.")
+    elif _git(root, "rev-parse", "--verify", "HEAD") is None:
         yield Finding(
-            "nothing is committed, and an update needs a commit to start from",
-            'git init && git add -A && git commit -m "My MCP server"',
+            "git shows no commit here, and an update needs one to start from",
+            f"{COMMIT}\nWhere there is a commit already, `git status` says what is in its way.",
         )
-
-
-def _marked(root: Path) -> list[str]:
-    return (_git(root, "grep", "-lE", MARKED) or "").splitlines()
+    elif _git(root, "config", "status.showUntrackedFiles") == "no\n":
+        yield Finding(
+            "git does not show new files here, so an update may lose lines without a conflict",
+            "git config status.showUntrackedFiles normal",
+        )
 
 
 def _git(root: Path, *arguments: str) -> str | None:
