@@ -110,7 +110,9 @@ def _conflicts(root: Path, marked: list[str]) -> Iterator[Finding]:
 
 def _files(changed: list[str], gone: list[str]) -> Iterator[Finding]:
     if not shipped.listed():
-        yield Finding("the list of the template's files is gone", _bring_back([shipped.PATH]))
+        yield Finding(
+            "the list of the template's files is gone or damaged", _bring_back([shipped.PATH])
+        )
     elif not changed:
         yield Finding("no file that the template keeps current was changed here")
     else:
@@ -138,7 +140,7 @@ def _git_is_ready(root: Path) -> Iterator[Finding]:
             "git shows no commit here, and an update needs one to start from",
             f"{COMMIT}\nWhere there is a commit already, `git status` says what is in its way.",
         )
-    elif _git(root, "config", "status.showUntrackedFiles") == "no\n":
+    elif (_git(root, "config", "status.showUntrackedFiles") or "").strip() in {"no", "false"}:
         yield Finding(
             "git does not show new files here, so an update may lose lines without a conflict",
             "git config status.showUntrackedFiles normal",
