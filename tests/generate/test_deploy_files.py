@@ -1,5 +1,6 @@
 """The container, the tunnel and the workflow hold what their own tools and their purpose ask."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.generate.project import ROOT
 
 BIN = Path(sys.executable).parent
 WORKFLOWS = Path(".github/workflows")
+COMPOSE_SCHEMA = ("--builtin-schema", "vendor.compose-spec")
 PUBLIC = {"public_url": "https://mcp.example.com"}
 YAMLLINT = """
 extends: default
@@ -66,8 +68,7 @@ def test_the_dockerfile_passes_hadolint(project: Path) -> None:
 def test_compose_is_what_its_specification_asks(project: Path) -> None:
     lint(
         "check-jsonschema",
-        "--builtin-schema",
-        "vendor.compose-spec",
+        *COMPOSE_SCHEMA,
         "compose.yml",
         folder=project,
     )
@@ -223,3 +224,48 @@ def test_cloudflared_would_accept_its_configuration(
 
 def test_the_credentials_of_the_tunnel_stay_out_of_repository_and_image(render: Render) -> None:
     assert "/deploy/cloudflared/*.json" in (render() / ".gitignore").read_text().splitlines()
+
+
+def test_the_dockerfile_shows_what_a_compose_override_has_to_say(
+    project: Path, tmp_path: Path
+) -> None:
+    text = (project / "Dockerfile").read_text()
+    shown = re.search(r"^#   (services: .*)$", text, re.MULTILINE)
+    assert shown
+    (tmp_path / "compose.override.yml").write_text(f"{shown[1]}\n")
+
+    lint("check-jsonschema", *COMPOSE_SCHEMA, "compose.override.yml", folder=tmp_path)
+
+    arguments = yaml.safe_load(shown[1])["services"]["server"]["build"]["args"]
+    assert set(arguments) <= set(re.findall(r"^ARG (\w+)=", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("packages", "installed"),
+    [("", []), ("ffmpeg poppler-utils", ["ffmpeg", "poppler-utils"])],
+    ids=["none", "two"],
+)
+def test_the_image_gets_the_debian_packages_that_are_asked_for(
+    project: Path, tmp_path: Path, packages: str, installed: list[str]
+) -> None:
+    """Runs the line with programs that stand in for Debian's; a real build is not made here."""
+    text = (project / "Dockerfile").read_text().replace("\\\n", "")
+    line = re.search(r"^RUN (test -z .*)$", text, re.MULTILINE)
+    assert line
+    for program in ("apt-get", "rm"):
+        (tmp_path / program).write_text(f'#!/bin/sh\necho {program} "$@"\n')
+        (tmp_path / program).chmod(0o755)
+
+    done = subprocess.run(
+        ["/bin/sh", "-c", line[1]],
+        env={"PATH": str(tmp_path), "DEBIAN_PACKAGES": packages},
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    given = [said.split() for said in done.stdout.splitlines() if "install" in said.split()]
+    assert given == [["apt-get", "install", "-y", "--no-install-recommends", *installed]] * bool(
+        installed
+    )
+    assert ("rm -rf" in done.stdout) == bool(installed)
