@@ -49,7 +49,8 @@ def paths() -> list[str]:
     names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True).stdout.decode()
     files = {Path(name) for name in names.split("\0") if (ROOT / name).is_file()}
     shipped = sorted({str(path.relative_to("template")) for path in files} - UNLISTED)
-    return [path for path in shipped if not rendered(path).startswith(theirs())]
+    not_ours = theirs()
+    return [path for path in shipped if not rendered(path).startswith(not_ours)]
 
 
 def theirs() -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.generate.project import ROOT, copy, snapshot
+from tests.generate.project import copy, questions_alone, snapshot
 
 Render = Callable[..., Path]
 Ask = Callable[..., dict[str, Any]]
@@ -38,11 +38,7 @@ def render(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Render:
 @pytest.fixture(scope="session")
 def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
     """Answer the questions without a render; returns what the answers file then holds."""
-    questions = tmp_path_factory.mktemp("questions")
-    (questions / "template").mkdir()
-    answers_file = "template/{{_copier_conf.answers_file}}.jinja"
-    for name in ("copier.yml", "questions.jinja", answers_file):
-        shutil.copy(ROOT / name, questions / name)
+    questions = questions_alone(tmp_path_factory.mktemp("questions"))
     target = tmp_path_factory.mktemp("asked") / "project"
 
     def ask(**answers: object) -> dict[str, Any]:

@@ -44,14 +44,27 @@ def initialise(folder: Path) -> None:
     commit_all(folder)
 
 
+def copy_working_tree(target: Path, *, without: str | None = None) -> None:
+    """Copy what git tracks or would, with uncommitted changes; one folder may be left out."""
+    for name in git(ROOT, "ls-files", "-co", "--exclude-standard", "-z").split("\0"):
+        if name and (ROOT / name).is_file() and not (without and name.startswith(without)):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+
+
 def snapshot(target: Path) -> Path:
     """Copy the working tree with its uncommitted changes into a repository of its own."""
-    for name in git(ROOT, "ls-files", "-co", "--exclude-standard", "-z").split("\0"):
-        source = ROOT / name
-        if name and source.is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target / name)
+    copy_working_tree(target)
     initialise(target)
+    return target
+
+
+def questions_alone(target: Path) -> Path:
+    """Copy the questions and what stores their answers: a template that is rendered at once."""
+    (target / "template").mkdir()
+    answers_file = "template/{{_copier_conf.answers_file}}.jinja"
+    for name in ("copier.yml", "questions.jinja", answers_file):
+        shutil.copy(ROOT / name, target / name)
     return target
 
 

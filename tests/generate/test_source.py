@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.generate.project import GIT_ENVIRONMENT, ROOT, initialise
+from tests.generate.project import GIT_ENVIRONMENT, ROOT, initialise, questions_alone
 
 COMMANDS = re.search(r"^uvx (copier copy \S+) my-server$", (ROOT / "README.md").read_text(), re.M)
 ADDRESS = "https://github.com/OWNER/copier-personal-mcp.git"
@@ -37,11 +36,7 @@ def copier(*arguments: str, template: Path, folder: Path) -> subprocess.Complete
 @pytest.fixture(scope="module")
 def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository of the questions and what stores their answers."""
-    repository = tmp_path_factory.mktemp("questions")
-    (repository / "template").mkdir()
-    answers_file = "template/{{_copier_conf.answers_file}}.jinja"
-    for name in ("copier.yml", "questions.jinja", answers_file):
-        shutil.copy(ROOT / name, repository / name)
+    repository = questions_alone(tmp_path_factory.mktemp("questions"))
     initialise(repository)
     return repository
 

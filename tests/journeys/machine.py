@@ -9,12 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import httpx
-
 from tests.generate.project import GIT_ENVIRONMENT
+from tests.support.process import environment, wait_until_healthy
 
 BIN = Path(sys.executable).parent
 HERE = Path(__file__).parent
@@ -94,17 +92,11 @@ class Machine:
 
     def wait(self, url: str) -> None:
         """Waits until the server answers."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        with httpx.Client(trust_env=False) as client:
-            while time.monotonic() < deadline:
-                ended = self._server is not None and self._server.poll() is not None
-                assert not ended, self.log
-                try:
-                    if client.get(f"{url}/healthz").status_code == 200:
-                        return
-                except httpx.TransportError:
-                    time.sleep(0.03)
-        raise AssertionError(f"nothing answers at {url}\n{self.log}")
+        answers = wait_until_healthy(url, self._has_ended)
+        assert answers, f"nothing answers at {url}\n{self.log}"
+
+    def _has_ended(self) -> bool:
+        return self._server is not None and self._server.poll() is not None
 
     def stop(self) -> None:
         """Presses Ctrl+C."""
@@ -125,18 +117,13 @@ class Machine:
         return self._log.read_text() if self._log.exists() else ""
 
     def _environment(self) -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("MCP_", "FASTMCP_"))}
-        return (
-            kept
-            | GIT_ENVIRONMENT
-            | {
-                "HOME": str(self.folder),
-                "NO_COLOR": "1",
-                "PATH": os.pathsep.join([str(self._bin), str(BIN), kept["PATH"]]),
-                "PYTHONPATH": str(self.project / "src"),
-                "STAND_IN_ENGINE": str(self.folder / "engine"),
-                "VIRTUAL_ENV": sys.prefix,
-            }
+        return environment(
+            self.project,
+            **GIT_ENVIRONMENT,
+            HOME=str(self.folder),
+            PATH=os.pathsep.join([str(self._bin), str(BIN), os.environ["PATH"]]),
+            STAND_IN_ENGINE=str(self.folder / "engine"),
+            VIRTUAL_ENV=sys.prefix,
         )
 
 

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 
 from tests.support.programs import free_port
 
+START_SECONDS = 60
 MAIN = "from personal_server.cli import main; main()"
 
 
@@ -35,6 +37,19 @@ def command(
         text=True,
         timeout=60,
     )
+
+
+def wait_until_healthy(url: str, ended: Callable[[], bool]) -> bool:
+    """Waits until a server answers; returns False when it has ended or is silent for a minute."""
+    deadline = time.monotonic() + START_SECONDS
+    with httpx.Client(trust_env=False) as client:
+        while not ended() and time.monotonic() < deadline:
+            try:
+                if client.get(f"{url}/healthz").status_code == 200:
+                    return True
+            except httpx.TransportError:
+                time.sleep(0.03)
+    return False
 
 
 class Running:
@@ -79,12 +94,5 @@ class Running:
         self.process.wait()
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + 60
-        with httpx.Client(trust_env=False) as client:
-            while self.process.poll() is None and time.monotonic() < deadline:
-                try:
-                    if client.get(f"{self.url}/healthz").status_code == 200:
-                        return
-                except httpx.TransportError:
-                    time.sleep(0.03)
-        raise AssertionError(f"the server does not answer:\n{self.log}")
+        answers = wait_until_healthy(self.url, lambda: self.process.poll() is not None)
+        assert answers, f"the server does not answer:\n{self.log}"

@@ -13,12 +13,10 @@ import copier
 import yaml
 
 from personal_auth.version import __version__
-from tests.generate.project import ROOT, commit_all, git
+from tests.generate.project import ROOT, commit_all, copy_working_tree, git
 
 ANSWERS = Path(__file__).with_name("answers")  # what a project of each release has stored
-UNREAD = (
-    "tests/"  # of the working tree, for the template does not read it and each update copies it
-)
+UNREAD = "tests/"  # left out: the template does not read it, and each update would copy it
 
 Change = Callable[[Path], None]
 
@@ -61,10 +59,7 @@ class Releases:
         for path in folder.iterdir():
             if path.name != ".git":
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        for name in git(ROOT, "ls-files", "-co", "--exclude-standard", "-z").split("\0"):
-            if name and (ROOT / name).is_file() and not name.startswith(UNREAD):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
+        copy_working_tree(folder, without=UNREAD)
         self.release(THIS)
 
     def tags(self) -> list[str]:

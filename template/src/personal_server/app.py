@@ -80,6 +80,7 @@ def run(settings: Settings) -> None:
     server = build(settings)
     listener = listen(settings.host, settings.port)
     _say_where(settings)
+    _say_what_was_changed()
     server.run(
         transport="streamable-http",
         sockets=[listener],
@@ -136,6 +137,9 @@ def _say_where(settings: Settings) -> None:
     )
     if difference := url_difference(settings):
         logger.warning(difference)
+
+
+def _say_what_was_changed() -> None:
     if changed := shipped.changed(project_root()):
         logger.warning(
             "Changed here, though the template keeps it current: %s. An update may conflict with"
