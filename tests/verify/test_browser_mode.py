@@ -364,9 +364,12 @@ def listener() -> Iterator[Listener]:
 def sent(listener: Listener, raw: bytes) -> bytes:
     """Sends bytes and returns everything that comes back."""
     with socket.create_connection(("127.0.0.1", listener.server_address[1]), timeout=10) as there:
-        there.sendall(raw)
-        there.shutdown(socket.SHUT_WR)
-        return b"".join(iter(lambda: there.recv(65536), b""))
+        try:
+            there.sendall(raw)
+            there.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: there.recv(65536), b""))
+        except OSError:  # it has hung up with bytes of ours unread
+            return b""
 
 
 def test_it_listens_on_the_loopback_only(listener: Listener) -> None:
@@ -416,16 +419,15 @@ def test_whoever_else_calls_is_turned_away(listener: Listener, line: str, status
 
 
 def test_a_port_scanner_does_not_stop_it(listener: Listener) -> None:
-    silent = socket.create_connection(("127.0.0.1", listener.server_address[1]))
-    sent(listener, b"")
-    sent(listener, b"\x16\x03\x01\x02\x00\x01\x00\xff\xfe")
-    sent(listener, b"POST /callback HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\nabc")
-    sent(listener, b"GET /" + b"x" * 100_000)
+    with socket.create_connection(("127.0.0.1", listener.server_address[1])):  # says nothing
+        sent(listener, b"")
+        sent(listener, b"\x16\x03\x01\x02\x00\x01\x00\xff\xfe")
+        sent(listener, b"POST /callback HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\nabc")
+        sent(listener, b"GET /" + b"x" * 100_000)
 
-    answer = httpx2.get(
-        listener.callback, params={"code": "c", "state": listener.state}, trust_env=False
-    )
-    silent.close()
+        answer = httpx2.get(
+            listener.callback, params={"code": "c", "state": listener.state}, trust_env=False
+        )
 
     assert answer.status_code == 200
     assert listener.returned.get(timeout=5).answer["code"] == "c"
