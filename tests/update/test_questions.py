@@ -40,7 +40,7 @@ def rename_public_url(template: Path) -> None:
 def other_questions(copier: dict[str, Any]) -> None:
     copier["address"]["default"] = "{{ public_url | default('http://localhost:' ~ port) }}"
     copier["language"] = {"type": "str", "help": "Which language?", "default": "en"}
-    copier["tunnel"]["choices"]["Tailscale Funnel"] = "tailscale"
+    copier["tunnel"]["choices"]["Carrier pigeons"] = "pigeons"
     copier["tunnel"]["when"] = True
     del copier["storage"]
 
@@ -87,9 +87,9 @@ def test_answers_go_along_when_the_questions_change(
 def test_a_new_choice_can_be_taken_with_the_update_that_brings_it(
     answered: Path, later: str
 ) -> None:
-    update(answered, to=later, tunnel="tailscale")
+    update(answered, to=later, tunnel="pigeons")
 
-    assert stored(answered)["tunnel"] == "tailscale"
+    assert stored(answered)["tunnel"] == "pigeons"
 
 
 def test_an_answer_can_be_changed_without_a_new_release(answered: Path) -> None:
