@@ -16,6 +16,7 @@ ANSWERS: dict[str, Any] = {
     "public_url": "http://localhost:8050",
     "port": 8050,
     "clients": ["claude", "local"],
+    "tunnel": "cloudflared",
 }
 
 
