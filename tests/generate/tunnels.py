@@ -1,7 +1,7 @@
 """What the programs behind the answers to `tunnel` accept, as their sources and references say it.
 
-None of them is run by the tests. cloudflared refuses a configuration by these rules, but passes
-over a key that it does not know with a warning; ngrok and Tailscale are held to their keys alike.
+None of them is run by the tests. cloudflared refuses a configuration by these rules, but goes on
+without a key that it does not know, with a warning at most. So keys are held to lists here.
 """
 
 from __future__ import annotations
