@@ -18,6 +18,7 @@ from tests.generate.conftest import Render
 from tests.generate.ownership import CONFIGURATION
 from tests.generate.test_deploy_files import COMPOSE_SCHEMA, YAMLLINT, lint, load
 from tests.generate.tunnels import cloudflared_faults, ngrok_faults, tailscale_faults
+from tests.journeys.compose import filled_in
 
 URL = "https://mcp.example.com"
 WAYS = CHOICES["tunnel"]
@@ -46,12 +47,8 @@ Mistake = Callable[[dict[str, Any]], Any]
 
 def settings_of(project: Path, **environment: str) -> dict[str, str]:
     """Returns what Compose sets for the server, with its variables filled in."""
-
-    def value(match: re.Match[str]) -> str:
-        return environment.get(match[1]) or match[2]
-
     given = load(project / "compose.yml")["services"]["server"]["environment"]
-    return {k: re.sub(r"\$\{(\w+):-([^}]*)\}", value, str(v)) for k, v in given.items()}
+    return {name: filled_in(str(value), environment) for name, value in given.items()}
 
 
 def guide(project: Path) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import yaml
 
+from tests.journeys.compose import filled_in
 from tests.support.process import Running
 
 Run = Callable[..., Running]
@@ -42,8 +43,7 @@ def guess(server: Running, source: str, *forwarded: str) -> str:
 def by_compose(project: Path, **variables: str) -> str:
     """Returns the proxies that compose.yml names, with its variables filled in."""
     services = yaml.safe_load((project / "compose.yml").read_text())["services"]
-    value: str = services["server"]["environment"]["MCP_TRUSTED_PROXIES"]
-    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda m: variables.get(m[1]) or m[2], value)
+    return filled_in(services["server"]["environment"]["MCP_TRUSTED_PROXIES"], variables)
 
 
 def test_in_a_container_the_tunnel_is_believed_and_nobody_else(run: Run, project: Path) -> None:
