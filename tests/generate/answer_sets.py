@@ -19,7 +19,7 @@ DEFAULTS: dict[str, Any] = {
 # Every choice that a question offers. tests/generate/test_questions.py holds copier.yml to it.
 CHOICES: dict[str, list[str]] = {
     "clients": ["claude", "chatgpt", "cursor", "vscode", "local"],
-    "tunnel": ["cloudflared", "none"],
+    "tunnel": ["cloudflared", "caddy", "nginx", "ngrok", "tailscale", "none"],
     "examples": ["notes", "hello"],
     "storage": ["file"],
 }
@@ -66,6 +66,14 @@ ANSWER_SETS: dict[str, dict[str, Any]] = {
     "a public address without a tunnel": {
         "public_url": "https://mcp.example.com:8443",
         "tunnel": "none",
+    },
+    **{
+        f"{tunnel} before a public address": {
+            "public_url": "https://mcp.example.com",
+            "tunnel": tunnel,
+        }
+        for tunnel in CHOICES["tunnel"]
+        if tunnel not in {"cloudflared", "none"}
     },
     "an IPv6 loopback": {"public_url": "http://[::1]:9000", "port": "9000"},
     "a short name": {"project_name": "ab"},
