@@ -535,12 +535,11 @@ UNUSABLE = {
     "postgresql://guarded:SECRET@127.0.0.1:PORT/postgres": "refuses the user or the password",
     "postgresql://guarded:SEC@RET@127.0.0.1:PORT/postgres": "write @ as %40",
     "postgresql://guarded:SEC/RET@127.0.0.1:PORT/postgres": "write @ as %40",
-    "postgresql://guarded:SEC?RET@127.0.0.1:PORT/postgres": "write @ as %40",
+    "postgresql://guarded:SEC?RET@127.0.0.1:PORT/postgres": "is no URL: write",
     "postgresql://guarded:SEC#RET@127.0.0.1:PORT/postgres": "write @ as %40",
     "postgresql://guarded:SEC[RET@127.0.0.1:PORT/postgres": "is no URL: write",
     "postgresql://guarded:SECRET": "has a port that is no number",
     "postgresql://guarded:S%45CRET@127.0.0.1:PORT/postgres": "refuses the user or the password",
-    "postgresql://SECRET@127.0.0.1:PORT/postgres?sslmode=disable": "",
     "postgresql://reader:SECRET@127.0.0.1:PORT/nothing": "The database in POSTGRES_URL does not",
     "postgresql://reader:SECRET@127.0.0.1:CLOSED/postgres": "Nothing listens at the host and port",
     "postgresql://reader:SECRET@host.invalid/postgres": "The host in POSTGRES_URL is not known",
@@ -555,10 +554,11 @@ UNUSABLE = {
 }
 
 
-@pytest.mark.parametrize("url", UNUSABLE)
+@pytest.mark.parametrize(("url", "cause"), UNUSABLE.items())
 def test_a_url_that_cannot_be_used_is_one_sentence_without_a_piece_of_it(
     server: Postgres,
     url: str,
+    cause: str,
     unused_port: int,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -572,15 +572,8 @@ def test_a_url_that_cannot_be_used_is_one_sentence_without_a_piece_of_it(
 
         says = refusal("SELECT 1")
 
-    expected = next(
-        text
-        for given, text in UNUSABLE.items()
-        if re.sub(r"\d+", "", url) in (re.sub("PORT|CLOSED|SILENT", "", re.sub(r"\d+", "", given)),)
-        or given == url
-    )
-    assert expected in says
-    told = says + caplog.text
-    assert not [piece for piece in ("SEC", "RET", "S%45") if piece in told]
+    assert cause in says
+    assert not [piece for piece in ("SEC", "RET", "S%45") if piece in says + caplog.text]
 
 
 def test_tls_is_verified_as_libpq_does(

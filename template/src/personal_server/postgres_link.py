@@ -17,6 +17,7 @@ from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
 
+from personal_server.hangup import while_asked
 from personal_server.postgres_errors import (
     LOST,
     LOST_WHILE_WRITING,
@@ -112,7 +113,7 @@ class Link:
         Raises:
             PostgresError: PostgreSQL cannot be reached, refuses, takes too long or goes away.
         """
-        async with self._turn():
+        async with self._turn(), while_asked():
             connection = await self._begun()
             try:
                 with self._one_sentence(connection):

@@ -57,7 +57,9 @@ def arguments(url: str, connect_seconds: float) -> dict[str, Any]:
         parts = urlsplit(url.strip())
         options = dict(parse_qsl(parts.query, True, True)) if parts.query else {}
     except ValueError:
-        raise UrlRefused(f"is no URL: write {FORM}, and special characters as %XX") from None
+        raise UrlRefused(
+            f"is no URL: write {FORM}, with @ : / ? # of the password as %40 %3A %2F %3F %23"
+        ) from None
     _check_place(url, parts.scheme, parts.netloc)
     _check_options(options)
     given: dict[str, Any] = {"timeout": _seconds(options, connect_seconds)}
