@@ -20,7 +20,7 @@ DEFAULTS: dict[str, Any] = {
 CHOICES: dict[str, list[str]] = {
     "clients": ["claude", "chatgpt", "cursor", "vscode", "local"],
     "tunnel": ["cloudflared", "caddy", "nginx", "ngrok", "tailscale", "none"],
-    "examples": ["notes", "hello"],
+    "examples": ["notes", "postgres", "hello"],
     "storage": ["file"],
 }
 
@@ -54,6 +54,7 @@ ANSWER_SETS: dict[str, dict[str, Any]] = {
     "every choice": {name: CHOICES[name] for name in ("clients", "examples")},
     "no example": {"examples": []},
     "hello alone": {"examples": ["hello"]},
+    "postgres alone": {"examples": ["postgres"]},
     "no tunnel": {"tunnel": "none"},
     "no GitHub": {"github": False},
     "the least of everything": {
