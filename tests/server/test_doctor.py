@@ -40,7 +40,22 @@ def test_a_fresh_project_is_in_order(committed: Path) -> None:
     assert (code, faults) == (0, [])
     assert "ok: no file that the template keeps current was changed here\n" in said
     assert "ok: 6 tools in src/my_server\n" in said
+    assert "ok: in X-Forwarded-For it believes 127.0.0.1, ::1\n" in said
     assert said.endswith("All is in order here; verify.py looks from outside.\n")
+
+
+def test_a_server_with_an_address_has_to_know_what_stands_before_it(committed: Path) -> None:
+    answers = committed / "src/personal_server/answers.json"
+    answers.write_text(answers.read_text().replace('"cloudflared"', '"none"'))
+    public = {"MCP_PUBLIC_URL": "https://mcp.example.com"}
+
+    _, unnamed, said = examined(committed, **public)
+    _, named, _ = examined(committed, **public, MCP_TRUSTED_PROXIES="127.0.0.1")
+
+    fault = "nobody is named whose X-Forwarded-For it may believe"
+    assert fault in unnamed
+    assert fault not in named
+    assert "Name what leads https://mcp.example.com to this server in MCP_TRUSTED_PROXIES" in said
 
 
 def test_it_opens_no_state(committed: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.generate.project import copy, initialise
+from tests.generate.project import copy, git, initialise
 from tests.update.releases import (
     THIS,
     Releases,
@@ -98,6 +98,33 @@ def test_an_answer_can_be_changed_without_a_new_release(answered: Path) -> None:
     assert stored(answered)["public_url"] == "https://other.example.com"
     assert "https://other.example.com/mcp" in (answered / "docs/clients.md").read_text()
     assert "https://mcp.example.com" not in (answered / "docs/clients.md").read_text()
+
+
+def test_another_way_to_the_server_leaves_the_key_of_the_tunnel_and_what_is_theirs(
+    releases: Releases, tmp_path: Path
+) -> None:
+    project, folder = tmp_path / "my-server", tmp_path / "my-server/deploy/cloudflared"
+    copy(releases.folder, project, vcs_ref=THIS, tunnel="cloudflared")
+    initialise(project)
+    theirs = {"credentials.json": '{"TunnelSecret": "mine"}', "mine.yml": "ingress: []\n"}
+    for name, text in theirs.items():
+        (folder / name).write_text(text)
+    commit(project)
+    before = tree(project)
+
+    update(project, to=THIS, tunnel="ngrok")
+
+    assert {path.name: path.read_text() for path in folder.iterdir()} == theirs
+    assert (project / "deploy/ngrok/ngrok.yml").is_file()
+    assert "## ngrok" in (project / "docs/deploying.md").read_text()
+    commit(project)
+    kept = git(project, "ls-files", "deploy").split()
+    assert not [name for name in kept if "credentials" in name]
+
+    update(project, to=THIS, tunnel="cloudflared")
+
+    assert tree(project) == before
+    assert conflicts(project) == []
 
 
 def test_examples_that_are_chosen_later_change_nothing(answered: Path) -> None:

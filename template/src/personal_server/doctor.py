@@ -84,7 +84,19 @@ def _server() -> Iterator[Finding]:
     yield Finding(f"the settings: {settings.public_url}/mcp on port {settings.port}")
     if difference := url_difference(settings):
         yield Finding("the public URL is not the one in docs/ and deploy/", difference)
+    yield _believed(settings)
     yield _tools(settings)
+
+
+def _believed(settings: Settings) -> Finding:
+    if settings.trusted_proxies or settings.public_url.startswith("http:"):
+        proxies = ", ".join(settings.trusted_proxies) or "nobody"
+        return Finding(f"in X-Forwarded-For it believes {proxies}")
+    return Finding(
+        "nobody is named whose X-Forwarded-For it may believe",
+        f"Name what leads {settings.public_url} to this server in MCP_TRUSTED_PROXIES, as in"
+        " docs/deploying.md: until then strangers and you count as one address.",
+    )
 
 
 def _tools(settings: Settings) -> Finding:
