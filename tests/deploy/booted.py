@@ -7,7 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -47,7 +47,7 @@ class Machine:
     def systemctl(self, verb: str) -> None:
         self.sh(f"systemctl {verb} {self.name}")
 
-    def property(self, name: str) -> str:
+    def show(self, name: str) -> str:
         return self.sh(f"systemctl show --value --property={name} {self.name}").strip()
 
     @property
@@ -56,8 +56,10 @@ class Machine:
         return (self._folder / "server.log").read_text()
 
     def wait_until_healthy(self) -> None:
-        ended: Callable[[], bool] = lambda: self.property("ActiveState") == "failed"  # noqa: E731
-        assert wait_until_healthy(self.url, ended), self.log
+        assert wait_until_healthy(self.url, self._has_failed), self.log
+
+    def _has_failed(self) -> bool:
+        return self.show("ActiveState") == "failed"
 
 
 def prepare(project: Path, name: str) -> None:
@@ -116,13 +118,13 @@ def booted(project: Path, folder: Path, name: str, port: int, install: str) -> I
 
 
 def _first_child(process: subprocess.Popen[bytes], folder: Path) -> int:
-    """Waits until the machine's first process is systemd; returns its id here."""
+    """Waits until the machine's first process is a systemd that listens; returns its id here."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and process.poll() is None:
         for child in children.read_text().split():
             with suppress(OSError):
-                if Path(f"/proc/{child}/comm").read_text().strip() == "systemd":
+                if Path(f"/proc/{child}/root/run/systemd/private").exists():
                     return int(child)
         time.sleep(0.02)
     said = (folder / "boot.log").read_text()

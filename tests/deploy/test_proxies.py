@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -20,7 +19,7 @@ import pytest
 
 from tests.deploy.fronts import Front, front, site_of_nginx
 from tests.deploy.networks import own_network
-from tests.deploy.rendering import deploy_alone
+from tests.deploy.rendering import changed, deploy_alone
 from tests.deploy.visitor import Visitor
 from tests.generate.project import copy, snapshot
 from tests.support.process import MAIN, Running, environment
@@ -48,11 +47,11 @@ import asyncio
 from fastmcp import Context
 from fastmcp.tools import tool
 
-READS = {"readOnlyHint": True}
+READS, WRITES = {"readOnlyHint": True}, {"readOnlyHint": False}
 told = asyncio.Semaphore(0)
 
 
-@tool(annotations=READS)
+@tool(annotations=WRITES)
 async def steps(context: Context) -> str:
     """Takes three steps, each when it is told to."""
     for step in range(3):
@@ -61,7 +60,7 @@ async def steps(context: Context) -> str:
     return "done"
 
 
-@tool(annotations=READS)
+@tool(annotations=WRITES)
 async def tell() -> None:
     """Tells the other tool to take its next step."""
     told.release()
@@ -112,8 +111,7 @@ def placed(
     project = folder / "my-server"
     copy(template, project, tunnel=kind, public_url=url, port=str(port))
     (project / "src/my_server/tools/steps.py").write_text(STEPS)
-    settings = {"MCP_PASSWORD": PASSWORD, "MCP_TRUSTED_PROXIES": HERE, **settings}
-    settings.setdefault("MCP_RESPONSES", "sse")
+    settings = {"MCP_PASSWORD": PASSWORD, "MCP_RESPONSES": "sse", **settings}
     (folder / "front").mkdir()
     with front(kind, project / "deploy", folder / "front", url) as before:
         server = Running(project, program, MCP_PORT=str(port), **settings)
@@ -298,9 +296,8 @@ def test_a_client_that_waits_to_be_asked_for_its_body_is_asked(place: Place) -> 
     assert b'"error"' in answer
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the program curl is not installed")
 def test_http_2_is_spoken(place: Place) -> None:
-    command = ["curl", "-sS", "--http2", "--cacert", str(place.front.authority)]
+    command = [need("curl"), "-sS", "--http2", "--cacert", str(place.front.authority)]
     command += ["-w", "%{http_version}", f"{place.front.url}/healthz"]
 
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
@@ -310,7 +307,7 @@ def test_http_2_is_spoken(place: Place) -> None:
 
 @dataclass
 class Restart:
-    """What came of a restart behind the proxy, without MCP_TRUSTED_PROXIES and with JSON."""
+    """What came of a restart behind a proxy of which nobody spoke, with answers as JSON."""
 
     client: Visitor  # had signed in before
     away: Visitor  # came while the server was away
@@ -326,6 +323,9 @@ def restart(place: Place) -> Restart:
     place.server.stop()
     meanwhile = [away.http.get("/authorize", params={"state": away.state}), away.http.get("/mcp")]
     mark = len(place.server.log)
+    answers = place.project / "src/personal_server/answers.json"
+    told = f'"tunnel": "{place.front.kind}"'
+    answers.write_text(changed(answers.read_text(), (told, '"tunnel": "none"')))
     place.start(MCP_RESPONSES="json")
     result = client.call("myserver_measure", text="four")
     client.refresh()
@@ -391,9 +391,7 @@ def test_one_guesser_does_not_make_another_wait(template: Path, tmp_path: Path, 
     ],
     ids=["no address yet", "a domain", "another port"],
 )
-def test_caddy_accepts_its_file_without_a_warning(
-    tmp_path: Path, answers: dict[str, str]
-) -> None:
+def test_caddy_accepts_its_file_without_a_warning(tmp_path: Path, answers: dict[str, str]) -> None:
     deploy = deploy_alone(tmp_path, tunnel="caddy", **answers)
     caddy = need("caddy")
     file = str(deploy / "caddy/Caddyfile")

@@ -18,6 +18,7 @@ from tests.support.owner import Connection, connect, rpc
 from tests.support.programs import free_port, need
 
 NAME = "mcp-my-server"
+LIBRARIES = f"LD_LIBRARY_PATH=/opt/{NAME}/.python/lib"
 EXPOSURE = 2.5  # of 10, as `systemd-analyze security` counts
 LONG_NAME = "_".join(["recipes"] * 5)
 ESCAPES = '''"""What a tool that somebody took over might try."""
@@ -80,23 +81,27 @@ def machine(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def steps(project: Path) -> str:
     """Returns the commands of the page that are root's, without what makes .venv."""
     text = (project / "docs/deploying.md").read_text()
-    page = text.partition("## Without a container")[2].partition("\n## ")[0]
+    page = text.partition("## As a service, without a container")[2].partition("\n## ")[0]
     blocks = re.findall(r"```\n(.*?)```", page.replace("\n   ", "\n"), re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
-    wanted = [line for line in lines if re.search("useradd|install -m|>> |systemctl enable", line)]
+    wanted = [
+        line
+        for line in lines
+        if re.search("useradd|install -m|tee -a|cp deploy|systemctl enable", line)
+    ]
     assert len(wanted) == 5, wanted
     commands = "\n".join(wanted).replace("sudo ", "").replace(" --now", "")
     return f"cd /opt/{NAME}\n{commands}"
 
 
 def beside(folder: Path, port: int) -> str:
-    """Returns what only a test needs: a free port, and a log without a journal."""
+    """Returns what only a test needs: a free port, a log without a journal, a Python moved here."""
     override = f"/etc/systemd/system/{NAME}.service.d"
     return f"""
         echo MCP_PORT={port} >> .env
         mkdir {override}
         printf '[Service]\\nStandardOutput=append:{folder}/server.log\\n' > {override}/log.conf
-        printf 'StandardError=inherit\\n' >> {override}/log.conf
+        printf 'StandardError=inherit\\nEnvironment={LIBRARIES}\\n' >> {override}/log.conf
     """
 
 
@@ -120,7 +125,7 @@ def test_it_starts_with_the_machine_and_a_client_outlives_its_restart(
 
 
 def test_a_tool_cannot_leave_its_box(machine: Machine, connection: Connection) -> None:
-    process = machine.property("MainPID")
+    process = machine.show("MainPID")
 
     could = rpc(connection, "tools/call", name="myserver_escape", arguments={})
     status = dict(
@@ -144,21 +149,23 @@ def test_what_it_keeps_is_for_its_user_alone(machine: Machine, connection: Conne
 
 
 def test_the_owners_commands_find_the_server(machine: Machine, connection: Connection) -> None:
-    printed = machine.sh(f"runuser -u {NAME} -- /opt/{NAME}/.venv/bin/my-server connections --json")
+    command = f"env {LIBRARIES} /opt/{NAME}/.venv/bin/my-server connections --json"
+
+    printed = machine.sh(f"runuser -u {NAME} -- {command}")
 
     assert [row["client"] for row in json.loads(printed)] == ["Test"]
 
 
 def test_it_comes_back_after_it_was_killed(machine: Machine, connection: Connection) -> None:
-    before = machine.property("MainPID")
+    before = machine.show("MainPID")
 
     machine.sh(f"kill -KILL {before}")
     deadline = time.monotonic() + 20
-    while machine.property("MainPID") in {before, "0"}:
+    while machine.show("MainPID") in {before, "0"}:
         assert time.monotonic() < deadline
     machine.wait_until_healthy()
 
-    assert machine.property("NRestarts") == "1"
+    assert machine.show("NRestarts") == "1"
     assert rpc(connection, "tools/list")["tools"]
 
 
@@ -166,16 +173,16 @@ def test_a_refused_setting_is_said_once_and_stops_it(
     machine: Machine, connection: Connection
 ) -> None:
     env = f"/opt/{NAME}/.env"
-    restarts, mark = machine.property("NRestarts"), len(machine.log)
+    restarts, mark = machine.show("NRestarts"), len(machine.log)
 
     machine.sh(f"cp -p {env} /run/env && echo MCP_LOG_FORMAT=loud >> {env}")
     machine.systemctl("restart")
     deadline = time.monotonic() + 20
-    while machine.property("ActiveState") in {"active", "activating"}:
-        if machine.property("SubState") == "auto-restart":
+    while machine.show("ActiveState") in {"active", "activating"}:
+        if machine.show("SubState") == "auto-restart":
             break
         assert time.monotonic() < deadline
-    state = [machine.property(name) for name in ("ActiveState", "SubState", "ExecMainStatus")]
+    state = [machine.show(name) for name in ("ActiveState", "SubState", "ExecMainStatus")]
     said = machine.log[mark:]
     machine.sh(f"cp -p /run/env {env}")
     machine.systemctl("start")
@@ -183,7 +190,7 @@ def test_a_refused_setting_is_said_once_and_stops_it(
 
     assert state == ["failed", "failed", "2"]
     assert said.count("MCP_LOG_FORMAT is refused") == 1
-    assert machine.property("NRestarts") in {restarts, "0"}
+    assert machine.show("NRestarts") in {restarts, "0"}
 
 
 def test_it_stops_when_it_is_told_to(machine: Machine) -> None:
@@ -192,7 +199,7 @@ def test_it_stops_when_it_is_told_to(machine: Machine) -> None:
     machine.systemctl("stop")
 
     assert time.monotonic() - begun < 10
-    assert machine.property("Result") == "success"
+    assert machine.show("Result") == "success"
     machine.systemctl("start")
     machine.wait_until_healthy()
 
