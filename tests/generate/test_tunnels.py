@@ -270,6 +270,7 @@ def test_the_guide_tells_one_way_and_how_to_take_another(project: Path, way: str
 
     assert headings == [
         HEADINGS[way],
+        "As a service, without a container",
         "Whose word on an address counts",
         "Another way to your server",
     ]
