@@ -329,8 +329,8 @@ def test_redis_may_give_a_user_no_more_than_our_keys(redis: str) -> None:
     rights = re.search(r"on >password (~personal_auth.*)`", page)
     assert rights
     with Redis.from_url(redis) as client:
-        client.execute_command(*"ACL SETUSER some on >pw ~other:* +@all".split())
-        client.execute_command(*"ACL SETUSER ours on >pw".split(), *rights[1].split())
+        client.execute_command(*["ACL", "SETUSER", "some", "on", ">pw", "~other:*", "+@all"])
+        client.execute_command(*["ACL", "SETUSER", "ours", "on", ">pw"], *rights[1].split())
 
     async def all_of_it(store: SharedStore) -> None:
         await store.reach()
