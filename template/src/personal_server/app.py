@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import logging
+import signal
 import socket
 from collections.abc import AsyncIterator
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import anyio
 import fastmcp
@@ -75,6 +77,9 @@ def run(settings: Settings) -> None:
         ToolRefused: One of the owner's files cannot be used.
         SystemExit: The state cannot be used; the reason was printed, the code is 2.
     """
+    # Also while it starts, and as process 1 of a container, which no signal ends by itself. What
+    # serves takes this over, closes everything, and then raises the signal again.
+    signal.signal(signal.SIGTERM, _end)
     logs.configure(settings.log_format)
     fastmcp.settings.check_for_updates = "off"
     server = build(settings)
@@ -100,6 +105,10 @@ def run(settings: Settings) -> None:
             "timeout_graceful_shutdown": STOP_SECONDS,
         },
     )
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -46,9 +46,10 @@ def main() -> None:
 
 def serve() -> None:
     """Serve until Ctrl+C."""
-    from personal_server import app
+    from personal_server import app, volumes
 
     settings = load()
+    volumes.check(settings)
     load_dotenv(env_file(), encoding="utf-8")  # also for the tools, as a container does it
     app.run(settings)
 

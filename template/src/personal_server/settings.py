@@ -161,6 +161,7 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[Words, AfterValidator(_networks)] = ()
     log_format: Literal["text", "json"] = "text"
     responses: Literal["json", "sse"] = "json"
+    require_volumes: bool = False
 
     @classmethod
     def settings_customise_sources(
