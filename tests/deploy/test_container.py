@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from tests.support.owner import Connection, connect, rpc
 from tests.support.process import wait_until_healthy
 from tests.support.programs import free_port
 
-PASSWORD = "it's $HOME \"and\" #1"
 SECRET = "a-secret-that-belongs-to-env"
 MOST_OVER_THE_BASE = 250_000_000  # bytes
 LONGEST_STOP = 10  # seconds
@@ -35,14 +33,18 @@ def podman() -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="module")
-def image(podman: Engine, rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The image of a project with the default answers, beside which lie secrets."""
+def project(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the default answers, in which lie secrets."""
     project = tmp_path_factory.mktemp("project") / "my-server"
     shutil.copytree(rendered, project)
     (project / ".env").write_text(f"MCP_PASSWORD={SECRET}\n")
     (project / ".oauth-state").mkdir()
     (project / ".oauth-state/oauth_tokens.json").write_text(SECRET)
-    (project / "src/personal_server/__pycache__").mkdir(exist_ok=True)
+    return project
+
+
+@pytest.fixture(scope="module")
+def image(podman: Engine, project: Path) -> str:
     podman.build(project, "my-server")
     packages = ("--build-arg", "DEBIAN_PACKAGES=hello sl", "--build-arg", "VERSION=7.8.9")
     podman.build(project, "with-packages", *packages)
@@ -151,13 +153,14 @@ def test_the_health_check_tells_whether_the_server_answers(
     assert container.health() == 0
 
 
-def test_a_client_goes_on_after_a_stop_that_is_quick_in_spite_of_its_open_stream(
+def test_a_client_goes_on_after_a_stop_that_is_quick_in_spite_of_an_open_request(
     container: Container, client: Connection
 ) -> None:
-    request = urllib.request.Request(f"{container.url}/healthz")
-    with urllib.request.urlopen(request, timeout=10) as held:  # noqa: S310
+    address = ("127.0.0.1", int(container.url.rpartition(":")[2]))
+    with socket.create_connection(address, timeout=30) as held:
+        host = f"localhost:{address[1]}".encode()
+        held.sendall(b"POST /token HTTP/1.1\r\nhost: " + host + b"\r\ncontent-length: 9\r\n\r\n")
         code, took = container.stop()
-        held.read()
 
     assert code == 0
     assert took < LONGEST_STOP
@@ -183,10 +186,7 @@ def test_the_state_goes_on_in_the_next_container_and_a_restored_one_can_be_writt
 
     next_one = Container(podman, "-v=restored:/state", VOLUMES[1])
 
-    there = next_one.does("my-server", "connections")
-    assert "Box" in there
-    identifier = re.search(r"^\S*\b([0-9a-z]{6,})\b", there, re.MULTILINE)
-    assert identifier, there
+    assert "Box" in next_one.does("my-server", "connections")
     next_one.does("my-server", "connections", "revoke", "--all")
     assert "Box" not in next_one.does("my-server", "connections")
     assert next_one.stop()[0] == 0
@@ -211,14 +211,12 @@ def test_a_folder_that_would_go_with_the_container_is_refused_until_one_insists(
     assert refused.stderr.count("\n") == 1
     assert f"add {flags} to `docker run`" in refused.stderr
     if not mounts:
-        insisting = Container(podman, "--tmpfs=/state", "-e=MCP_REQUIRE_VOLUMES=false")
+        insisting = Container(podman, "--read-only=false", "-e=MCP_REQUIRE_VOLUMES=false")
         insisting.stop()
 
 
 def test_the_image_says_what_it_is(podman: Engine, image: str) -> None:
-    built, other = (
-        json.loads(podman.say("inspect", name))[0] for name in (image, "with-packages")
-    )
+    built, other = (json.loads(podman.say("inspect", name))[0] for name in (image, "with-packages"))
 
     label = "org.opencontainers.image.version"
     assert built["Config"]["Labels"][label] == __version__
@@ -272,9 +270,6 @@ def test_the_packages_that_were_asked_for_are_there_without_the_lists(
     assert there.stdout == "Hello, world!\n/usr/games/sl\n"
 
 
-def test_another_version_of_python_is_another_base(podman: Engine, image: str) -> None:
-    podman.say("tag", f"{BASE}:3.13-slim", f"{BASE}:4.99-slim")
-    podman.say("untag", f"{BASE}:4.99-slim", f"{BASE}:4.99-slim")
-
+def test_another_version_of_python_is_another_base(podman: Engine, project: Path) -> None:
     with pytest.raises(AssertionError, match=r"python:4\.99-slim"):
-        podman.build(Path("."), "never", "--build-arg", "PYTHON_VERSION=4.99")
+        podman.build(project, "never", "--build-arg", "PYTHON_VERSION=4.99")

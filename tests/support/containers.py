@@ -36,10 +36,10 @@ events_logger = "none"
 # As in the image whose place it takes, pip is there and is no package of Debian's.
 PIP = 'cd /usr/share/python-wheels && w=$(echo pip-*.whl) && python3 "$w/pip" install -q --no-index'
 HOOKS = (
-    "chroot \"$1\" ln -sf python3 /usr/bin/python",
+    'chroot "$1" ln -sf python3 /usr/bin/python',
     'rm -f "$1"/usr/lib/python3*/EXTERNALLY-MANAGED',
     'mkdir -p "$1"/etc/uv && echo "system-certs = true" > "$1"/etc/uv/uv.toml',
-    f"chroot \"$1\" sh -c '{PIP} \"./$w\"' 2>/dev/null",
+    f'chroot "$1" sh -c \'{PIP} "./$w"\' 2>/dev/null',
     "copy-in /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs",
 )
 
