@@ -46,9 +46,14 @@ def project(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def image(podman: Engine, project: Path) -> str:
     podman.build(project, "my-server")
+    return "my-server"
+
+
+@pytest.fixture(scope="module")
+def with_packages(podman: Engine, project: Path, image: str) -> str:
     packages = ("--build-arg", "DEBIAN_PACKAGES=hello sl", "--build-arg", "VERSION=7.8.9")
     podman.build(project, "with-packages", *packages)
-    return "my-server"
+    return "with-packages"
 
 
 class Container:
@@ -210,8 +215,8 @@ def test_a_folder_that_would_go_with_the_container_is_refused_until_one_insists(
         insisting.stop()
 
 
-def test_the_image_says_what_it_is(podman: Engine, image: str) -> None:
-    built, other = (json.loads(podman.say("inspect", name))[0] for name in (image, "with-packages"))
+def test_the_image_says_what_it_is(podman: Engine, image: str, with_packages: str) -> None:
+    built, other = (json.loads(podman.say("inspect", name))[0] for name in (image, with_packages))
 
     label = "org.opencontainers.image.version"
     assert built["Config"]["Labels"][label] == __version__
@@ -256,10 +261,10 @@ def test_no_layer_and_no_line_of_its_history_holds_a_secret(podman: Engine, imag
 
 
 def test_the_packages_that_were_asked_for_are_there_without_the_lists(
-    podman: Engine, image: str
+    podman: Engine, with_packages: str
 ) -> None:
     look = "hello && ls /usr/games/sl && find /var/lib/apt/lists -mindepth 1"
-    there = podman("run", "--rm", "--network=none", "with-packages", "sh", "-c", look)
+    there = podman("run", "--rm", "--network=none", with_packages, "sh", "-c", look)
 
     assert there.returncode == 0, there.stderr
     assert there.stdout == "Hello, world!\n/usr/games/sl\n"
