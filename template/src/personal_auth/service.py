@@ -242,6 +242,7 @@ class Service:
     def _load(self, snapshot: SnapshotStore) -> list[Put]:
         """Takes over the stored state; returns what is to be written of an adopted one."""
         plan = self._plan
+        plan.state_dir.check_whole()
         try:
             state = plan.load()
         except StartRefused:
@@ -255,6 +256,7 @@ class Service:
         return adopt(state, plan.identity, plan.clock(), plan.access_seconds, plan.limits)
 
     async def _open_store(self) -> None:
+        self._plan.state_dir.check_whole()
         key, password_record = await self.records.get_together(
             ("owner", "key"), ("owner", "password")
         )

@@ -23,6 +23,7 @@ STATE_FILE = "oauth_tokens.json"
 PASSWORD_FILE = "initial-password"
 CONTROL_SOCKET = "control.sock"
 LOCK_FILE = "lock"
+RESTORE_FILE = "restore-under-way"  # there while a backup takes the place of what was here
 
 
 class StateDir:
@@ -44,6 +45,10 @@ class StateDir:
     @property
     def control_socket(self) -> Path:
         return self.path / CONTROL_SOCKET
+
+    @property
+    def restore_file(self) -> Path:
+        return self.path / RESTORE_FILE
 
     def acquire(self) -> bool:
         """Takes the lock; False when another process holds it.
@@ -103,6 +108,18 @@ class StateDir:
             for handle in self._held:
                 os.close(handle)
             self._held = None
+
+    def check_whole(self) -> None:
+        """Looks for a restore that did not come to its end.
+
+        Raises:
+            StartRefused: What is here belongs to two servers.
+        """
+        if self.restore_file.exists():
+            raise StartRefused(
+                f"A restore of a backup into {self.path} was cut off: run `restore` with it once"
+                " more, then start."
+            )
 
     def read(self) -> dict[str, Any] | None:
         """Returns the stored state, or None when there is none yet.
