@@ -84,7 +84,7 @@ class ControlServer:
         writer.close()
 
     async def _answer(self, request: dict[str, Any]) -> Any:
-        store, collection = self._store, request.get("collection")
+        store, collection = self._store, request.get("collection", "")
         match request["op"]:
             case "get":
                 return await store.get(request["key"], collection=collection)

@@ -121,7 +121,15 @@ class Service:
         Raises:
             StartRefused: Another process holds the directory, or the state cannot be used.
         """
-        if self._snapshot is None or self._sealer is not None:
+        if self._snapshot is None:
+            if not self._plan.state_dir.share():
+                raise StartRefused(
+                    f"A backup is being restored over {self._plan.state_dir.path}: wait for its"
+                    " end, then start."
+                )
+            self._plan.state_dir.check_whole()
+            return
+        if self._sealer is not None:
             return
         if not self._acquire():
             raise StartRefused(

@@ -33,6 +33,7 @@ class StateDir:
         self.path = path
         self._held: tuple[int, int] | None = None  # the open directory, the lock file in it
         self._lock_path = ""
+        self._shared: int | None = None  # the lock file, held with others
 
     @property
     def state_file(self) -> Path:
@@ -74,6 +75,23 @@ class StateDir:
         self._sweep(folder)
         return True
 
+    def share(self) -> bool:
+        """Holds the lock together with other servers whose state is on one store elsewhere.
+
+        Returns False when another process has it alone. Without a directory there is none to hold.
+        """
+        if self._shared is not None:
+            return True
+        with contextlib.suppress(OSError):
+            handle = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError as error:
+                os.close(handle)
+                return not isinstance(error, BlockingIOError)
+            self._shared = handle
+        return True
+
     def _open(self) -> int:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return os.open(self.path, os.O_RDONLY)
@@ -108,6 +126,9 @@ class StateDir:
             for handle in self._held:
                 os.close(handle)
             self._held = None
+        if self._shared is not None:
+            os.close(self._shared)
+            self._shared = None
 
     def check_whole(self) -> None:
         """Looks for a restore that did not come to its end.

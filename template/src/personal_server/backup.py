@@ -29,8 +29,9 @@ from personal_auth.grants import is_grant_id
 from personal_auth.snapshot import Row
 from personal_auth.statedir import StateDir
 from personal_auth.version import __version__
-from personal_server import steady
+from personal_server import kept, steady
 from personal_server.archive import DATA, STATE, BackupRefused, Manifest, Member, Writer, shown
+from personal_server.kept import Rows
 from personal_server.progress import Progress
 from personal_server.settings import Settings, answers, load
 
@@ -38,8 +39,6 @@ SCRATCH = ".backup-"  # in the state directory
 OURS = (".restore-", ".before-restore-", "lost+found")  # in the data directory: never part of it
 DEAD_SECONDS = 60.0
 ATTEMPTS, PAUSE_SECONDS = 20, 0.05
-
-Rows = list[tuple[str, str, Row]]
 
 
 def backup(file: str | None = None, /, *, force: bool = False) -> None:
@@ -118,6 +117,16 @@ class Backup:
         print("\n".join(lines), file=sys.stderr)
 
     def _rows(self, state_dir: StateDir) -> Rows:
+        if url := self._settings.storage_url:
+            state_dir.check_whole()
+            rows = kept.rows(url)
+            if not any((collection, key) == ("owner", "key") for collection, key, _ in rows):
+                raise BackupRefused(
+                    "The store that MCP_STORAGE_URL names is empty, and nothing was backed up:"
+                    " start the server once, or correct the address."
+                )
+            state_dir.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return rows
         if not state_dir.path.is_dir():
             raise _nothing(state_dir)
         if state_dir.acquire():  # no server runs: none may begin to write while this is read

@@ -23,8 +23,10 @@ from typing import BinaryIO
 from personal_auth import snapshot
 from personal_auth.errors import StartRefused
 from personal_auth.statedir import PASSWORD_FILE, STATE_FILE, StateDir, replace_durably
+from personal_server import kept
 from personal_server.archive import DATA, STATE, BackupRefused, Manifest, Member, Reader, shown
-from personal_server.backup import OURS, Rows, connections, count
+from personal_server.backup import OURS, connections, count, document
+from personal_server.kept import Rows
 from personal_server.progress import Progress
 from personal_server.settings import Settings, answers, load
 from personal_server.swap import Mark, Swap, sync_folder
@@ -99,17 +101,27 @@ class Restore:
             mark = Mark.read(self._state_dir.restore_file.read_bytes())
         except FileNotFoundError:
             return None
+        if mark.store != bool(self._settings.storage_url):
+            raise BackupRefused(
+                "A restore was cut off, and MCP_STORAGE_URL was another then: set it as it was, and"
+                " run this again."
+            )
         self._carry_out(mark)
         print("A restore that was cut off is finished.")
         return mark.id
 
     def _check_room_for_it(self) -> None:
         there = [str(swap.folder / name) for swap in self._swaps("") for name in swap.old]
+        if self._settings.storage_url and self._kept_before():
+            there.append("a state in the store that MCP_STORAGE_URL names")
         if there and not self._force:
             raise BackupRefused(
                 f"There is {shown(there[0])} already, and nothing was restored: --force puts aside"
                 " what is there and restores."
             )
+
+    def _kept_before(self) -> Rows:
+        return kept.rows(self._settings.storage_url) if self._settings.storage_url else []
 
     def _unpack(self, archive: Reader) -> tuple[Rows, int]:
         """Unpacks beside what is here; returns the rows of the state and the number of files."""
@@ -193,13 +205,19 @@ class Restore:
                 self._name,
                 aside,
                 [name for name in of_the_state if os.path.lexists(state / name)],
-                _names(state / self._name),
+                [] if self._settings.storage_url else _names(state / self._name),
             ),
         ]
 
     def _mark(self, manifest: Manifest) -> Mark:
         aside = f"{ASIDE}{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        return Mark(manifest.id, self._swaps(aside))
+        swaps = self._swaps(aside)
+        if before := self._kept_before():  # rows have no name that could go aside: they are copied
+            folder = self._state_dir.path / aside
+            folder.mkdir(mode=0o700)
+            _write(folder / f"store-{STATE_FILE}", [document(before)], 0o600)
+            sync_folder(folder)
+        return Mark(manifest.id, swaps, bool(self._settings.storage_url))
 
     def _write_mark(self, mark: Mark) -> None:
         for swap in mark.swaps:
@@ -213,6 +231,9 @@ class Restore:
     def _carry_out(self, mark: Mark) -> None:
         for swap in mark.swaps:
             swap.carry_out()
+        if mark.store and (url := self._settings.storage_url):
+            raw = (self._state_dir.path / mark.swaps[-1].staged / STATE_FILE).read_bytes()
+            kept.replace(url, list(snapshot.read(json.loads(raw))))
         self._state_dir.restore_file.unlink()
         sync_folder(self._state_dir.path)
         for swap in mark.swaps:
@@ -231,7 +252,8 @@ class Restore:
             f"Restored the backup of {_moment(manifest.made)}: {count(alive, 'connection')} and"
             f" {count(files, 'file')}.",
         ]
-        asides = [str(swap.folder / swap.aside) for swap in mark.swaps if swap.old]
+        places = [swap.folder / swap.aside for swap in mark.swaps]
+        asides = [str(place) for place in places if place.is_dir()]
         if asides:
             lines.append(
                 f"What was here before is in {' and '.join(asides)}: delete that once nothing of it"

@@ -61,10 +61,11 @@ class Swap:
 
 @dataclass(frozen=True)
 class Mark:
-    """What a restore of the backup `id` is about to move."""
+    """What a restore of the backup `id` is about to move; on a `store` the state is rows."""
 
     id: str
     swaps: list[Swap]
+    store: bool = False
 
     def document(self) -> bytes:
         """Returns what `read` reads."""
@@ -75,7 +76,7 @@ class Mark:
         """Reverses `document`."""
         document: dict[str, Any] = json.loads(raw)
         swaps = [Swap(Path(swap.pop("folder")), **swap) for swap in document["swaps"]]
-        return cls(document["id"], swaps)
+        return cls(document["id"], swaps, document["store"])
 
 
 def sync_folder(path: Path) -> None:
