@@ -225,8 +225,9 @@ class StateDir:
 
     def _sweep(self, folder: int) -> None:
         """Removes what a death in the middle of a write left behind."""
+        ours = tuple(f".{name}." for name in (STATE_FILE, PASSWORD_FILE, RESTORE_FILE))
         for name in os.listdir(folder):
-            if name.startswith((f".{STATE_FILE}.", f".{PASSWORD_FILE}.")):
+            if name.startswith(ours):
                 with contextlib.suppress(OSError):  # whether it can be written is told by a write
                     os.unlink(name, dir_fd=folder)
 

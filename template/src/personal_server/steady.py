@@ -76,18 +76,28 @@ def _not_a_file(path: Path, error: OSError) -> Exception:
 
 
 def _plain(file: BinaryIO, scratch: Path) -> Copy:
-    for _ in range(ATTEMPTS):
-        before = os.fstat(file.fileno())
-        content = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES, dir=str(scratch))  # noqa: SIM115
-        file.seek(0)
-        shutil.copyfileobj(file, content)
-        size, after = content.tell(), os.fstat(file.fileno())
-        content.seek(0)
-        found = Copy(cast(BinaryIO, content), size, after.st_mode, after.st_mtime)
-        if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
-            return found
-    found.doubt = "it changed while it was copied"
-    return found
+    spooled = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES, dir=str(scratch))  # noqa: SIM115
+    content = cast(BinaryIO, spooled)
+    try:
+        for _ in range(ATTEMPTS):
+            before = os.fstat(file.fileno())
+            for rewound in (file, content):
+                rewound.seek(0)
+            shutil.copyfileobj(file, content)
+            size, after = content.tell(), os.fstat(file.fileno())
+            unchanged = _looks(before) == _looks(after)
+            if unchanged:
+                break
+    except BaseException:
+        content.close()
+        raise
+    content.seek(0)
+    doubt = "" if unchanged else "it changed while it was copied"
+    return Copy(content, size, after.st_mode, after.st_mtime, doubt=doubt)
+
+
+def _looks(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns
 
 
 def _database(path: Path, status: os.stat_result, scratch: Path) -> Copy:
