@@ -13,6 +13,8 @@ import os
 import resource
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -27,7 +29,7 @@ from personal_auth.statedir import StateDir
 from personal_server import backup, kept, restore
 from personal_server.archive import BackupRefused
 from tests.support.owner import Connection, connect, rpc
-from tests.support.process import Running, command
+from tests.support.process import MAIN, Running, command, environment
 from tests.support.programs import redis
 
 KEY = {"value": {"key": "ab" * 32}}
@@ -581,3 +583,27 @@ def test_an_archive_can_be_unpacked_by_hand(here: Place, tmp_path: Path) -> None
         archive.extractall(tmp_path / "x", filter="data")
 
     assert (tmp_path / "x/data/same.txt").read_text() == "here"
+
+
+def test_a_backup_goes_through_a_pipe(project: Path, tmp_path: Path) -> None:
+    place = Place(tmp_path / "p").fill("here")
+    to = {"MCP_STATE_DIR": str(tmp_path / "s"), "MCP_DATA_DIR": str(tmp_path / "d")}
+    of = {"MCP_STATE_DIR": str(place.state), "MCP_DATA_DIR": str(place.data)}
+    program = [sys.executable, "-c", MAIN]
+
+    made = subprocess.run(
+        [*program, "backup", "-"], env=environment(project, **of), capture_output=True
+    )
+    restored = subprocess.run(
+        [*program, "restore", "-"],
+        env=environment(project, **to),
+        capture_output=True,
+        input=made.stdout,
+    )
+    misspelt = command(project, "backup", "--forse")
+
+    assert (made.returncode, restored.returncode) == (0, 0), restored.stderr
+    assert b"Backed up to standard output: 1 connection and 2 files" in made.stderr
+    assert (tmp_path / "d/same.txt").read_text() == "here"
+    assert (misspelt.returncode, misspelt.stdout) == (2, "")
+    assert misspelt.stderr.startswith("--forse is no option: it is --force")

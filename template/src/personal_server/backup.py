@@ -20,7 +20,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import Annotated, BinaryIO
+
+from cyclopts import Parameter
 
 from personal_auth import snapshot
 from personal_auth.control import ControlStore
@@ -41,7 +43,10 @@ DEAD_SECONDS = 60.0
 ATTEMPTS, PAUSE_SECONDS = 20, 0.05
 
 
-def backup(file: str | None = None, /, *, force: bool = False) -> None:
+Place = Annotated[str, Parameter(allow_leading_hyphen=True)]  # "-" is a place
+
+
+def backup(file: Place | None = None, /, *, force: bool = False) -> None:
     """Write who is connected and what tools keep into one file. Works while the server runs.
 
     Exit code 1 when the file was made but something in it may not be what you want back.
@@ -53,6 +58,7 @@ def backup(file: str | None = None, /, *, force: bool = False) -> None:
     force
         Overwrite a file that is there.
     """
+    check_named(file)
     settings = load()
     name = f"{answers()['project_name']}-{datetime.now(UTC):%Y%m%d-%H%M%S}.backup.tar.gz"
     target = None if file == "-" else Path(name if file is None else file)
@@ -213,6 +219,15 @@ def document(rows: Rows) -> bytes:
         if row.live(now):
             collections.setdefault(collection, []).append(row)
     return snapshot.write(collections.items())
+
+
+def check_named(file: str | None) -> None:
+    """Raises BackupRefused for an option that was misspelt and would be taken for a file."""
+    if file is not None and file.startswith("-") and file != "-":
+        raise BackupRefused(
+            f"{shown(file)} is no option: it is --force, or write ./{shown(file)} for a file of"
+            " that name."
+        )
 
 
 def count(number: int, thing: str) -> str:

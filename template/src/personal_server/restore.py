@@ -25,7 +25,7 @@ from personal_auth.errors import StartRefused
 from personal_auth.statedir import PASSWORD_FILE, STATE_FILE, StateDir, replace_durably
 from personal_server import kept
 from personal_server.archive import DATA, STATE, BackupRefused, Manifest, Member, Reader, shown
-from personal_server.backup import OURS, connections, count, document
+from personal_server.backup import OURS, Place, check_named, connections, count, document
 from personal_server.kept import Rows
 from personal_server.progress import Progress
 from personal_server.settings import Settings, answers, load
@@ -37,7 +37,7 @@ SPARE_BYTES = 16 * 1024 * 1024  # of the disk, for what comes after
 ATTEMPTS, PAUSE_SECONDS = 20, 0.05
 
 
-def restore(file: str, /, *, force: bool = False) -> None:
+def restore(file: Place, /, *, force: bool = False) -> None:
     """Put a backup in the place of what is here. The server must be stopped.
 
     Cut off, it goes on when it is run again.
@@ -49,6 +49,7 @@ def restore(file: str, /, *, force: bool = False) -> None:
     force
         Also when there is a state or data: they are put aside, and it is said where.
     """
+    check_named(file)
     settings = load()
     state_dir = StateDir(settings.state_dir)
     _take_lock(state_dir)
