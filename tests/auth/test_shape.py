@@ -22,6 +22,7 @@ FREE_OF_FRAMEWORKS = {
     "grants",
     "identity",
     "limits",
+    "moving",
     "owner",
     "records",
     "postgres_store",

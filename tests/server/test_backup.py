@@ -25,6 +25,8 @@ from typing import Any
 import pytest
 
 from personal_auth import StartRefused
+from personal_auth.errors import StoreUnavailable
+from personal_auth.firststart import sealer_of
 from personal_auth.statedir import StateDir
 from personal_server import backup, kept, restore
 from personal_server.archive import BackupRefused
@@ -272,7 +274,7 @@ def test_a_backup_into_the_data_would_hold_itself(here: Place) -> None:
 
 
 def test_without_a_state_nothing_is_backed_up(there: Place) -> None:
-    with pytest.raises(BackupRefused, match="set MCP_STATE_DIR as the server has it"):
+    with pytest.raises(BackupRefused, match="set MCP_STATE_DIR and MCP_STORAGE_URL as"):
         there.backup()
 
     assert not list(there.folder.iterdir())
@@ -576,6 +578,30 @@ def test_a_backup_of_files_goes_into_a_store_and_back(
     assert "here" in json.loads(aside.read_text())["rows"]["word"]
     names = {(collection, key) for collection, key, _ in kept.rows(store)}
     assert names == {("owner", "key"), ("grants", "0" * 16), ("word", "second")}
+
+
+def test_a_store_that_is_filled_by_half_opens_no_server(
+    here: Place, tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_store, put, puts = Place(tmp_path / "store", store), kept._put, itertools.count()
+
+    def lost(where: Any, what: Any) -> Any:
+        if next(puts) == 1:
+            raise ConnectionError
+        return put(where, what)
+
+    monkeypatch.setattr(kept, "_put", lost)
+    with pytest.raises(StoreUnavailable, match="try again once it answers"):
+        on_store.restore(here.backup(), force=True)
+
+    (half,) = [row.value for collection, _, row in kept.rows(store) if collection == "owner"]
+    with pytest.raises(StartRefused, match="into this store was cut off: run `restore`"):
+        sealer_of(half)
+    with pytest.raises(StartRefused, match="cut off"):
+        StateDir(on_store.state).check_whole()
+    on_store.restore(here.folder / "a.tar.gz")
+    assert kept.has_key(kept.rows(store))
+    assert {key for place, key, _ in kept.rows(store) if place == "word"} == {"here"}
 
 
 def test_an_archive_can_be_unpacked_by_hand(here: Place, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.generate.project import git, initialise
 from tests.support.process import Running, command
+from tests.support.programs import free_port
 
 OURS = "src/personal_auth/owner.py"
 
@@ -230,3 +231,13 @@ def test_the_start_names_what_was_changed(project: Path, run: Callable[..., Runn
 
 def test_the_start_says_nothing_of_files_as_they_were_shipped(run: Callable[..., Running]) -> None:
     assert "template keeps" not in run().log
+
+
+def test_a_store_that_is_away_is_to_be_mended(committed: Path) -> None:
+    url = f"redis://:SECRET@127.0.0.1:{free_port()}/0"
+
+    _, faults, said = examined(committed, MCP_STORAGE_URL=url)
+
+    assert faults == ["the state cannot be reached, and nobody is let in"]
+    assert "cannot be reached (Connection refused): start it" in said
+    assert "SECRET" not in said

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from personal_auth.errors import StartRefused
+from personal_auth.firststart import sealer_of
 from personal_auth.shared import SharedStore
 
 REDIS, POSTGRES = "redis", "asyncpg"
@@ -32,7 +33,6 @@ OPTIONS = {
         "sslrootcert",
         "sslcert",
         "sslkey",
-        "application_name",
         "options",
         "target_session_attrs",
     },
@@ -71,6 +71,23 @@ def open_store(url: str) -> SharedStore:
     return PostgresStore(url, named(url))
 
 
+async def reach(url: str) -> None:
+    """Tries the store at a URL once.
+
+    Raises:
+        StartRefused: It answers and refuses, its state is elsewhere, or the URL cannot be used.
+        StoreUnavailable: It does not answer now.
+    """
+    store = open_store(url)
+    try:
+        await store.reach()
+        key = await store.get("key", collection="owner")
+        if key is not None:
+            sealer_of(key)
+    finally:
+        await store.close()
+
+
 def check_url(url: str) -> str:
     """Returns the URL of a store.
 
@@ -104,7 +121,7 @@ def named(url: str) -> str:
     host = parts.hostname or dict(parse_qsl(parts.query)).get("host", "")
     shown = f"[{host}]" if ":" in host else host
     kind = "Redis" if _driver(url) == REDIS else "PostgreSQL"
-    return f"The {kind} at {shown}{f':{parts.port}' if parts.port else ''}"
+    return f"The {kind} at {shown}{f':{parts.port}' if parts.port else ''}{parts.path.rstrip('/')}"
 
 
 def _as_in(example: str) -> str:
@@ -114,7 +131,7 @@ def _as_in(example: str) -> str:
 def _check_path(driver: str, path: str, example: str) -> None:
     if driver == REDIS and path and not path.isdecimal():
         raise ValueError(f"a Redis has databases by number: {_as_in(example)}")
-    if driver == POSTGRES and not path:
+    if driver == POSTGRES and (not path or "@" in path or "/" in path):
         raise ValueError(f"it names no database: {_as_in(example)}")
 
 

@@ -126,9 +126,9 @@ class Backup:
         if url := self._settings.storage_url:
             state_dir.check_whole()
             rows = kept.rows(url)
-            if not any((collection, key) == ("owner", "key") for collection, key, _ in rows):
+            if not kept.has_key(rows):
                 raise BackupRefused(
-                    "The store that MCP_STORAGE_URL names is empty, and nothing was backed up:"
+                    "The store that MCP_STORAGE_URL names has no state, and nothing was backed up:"
                     " start the server once, or correct the address."
                 )
             state_dir.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -238,13 +238,16 @@ def _stored(state_dir: StateDir) -> Rows:
     state = state_dir.read()
     if state is None:
         raise _nothing(state_dir)
-    return list(snapshot.read(state))
+    rows = list(snapshot.read(state))
+    if not kept.has_key(rows):  # moved to a store
+        raise _nothing(state_dir)
+    return rows
 
 
 def _nothing(state_dir: StateDir) -> BackupRefused:
     return BackupRefused(
         f"There is no state in {state_dir.path}, and nothing was backed up: start the server once,"
-        " or set MCP_STATE_DIR as the server has it."
+        " or set MCP_STATE_DIR and MCP_STORAGE_URL as the server has them."
     )
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from personal_auth import open_store
 from personal_auth.errors import StartRefused, StoreUnavailable
+from personal_auth.moving import PASSING
 from personal_auth.shared import SharedStore
 from personal_auth.snapshot import Row
 from personal_auth.store import Put
 
-PASSING = "readiness"  # the collection of what is no state
 TOGETHER = 100  # writes under way at once
 
 Rows = list[tuple[str, str, Row]]
@@ -31,7 +31,7 @@ def rows(url: str) -> Rows:
     """
 
     async def read(store: SharedStore) -> Rows:
-        return [_row(put) async for put in store.rows() if put.collection != PASSING]
+        return [_row(put) async for put in store.rows() if put.collection not in PASSING]
 
     found: Rows = _with(url, read)
     return found
@@ -41,10 +41,13 @@ def replace(url: str, kept: Rows) -> None:
     """Writes rows into a store and deletes whatever else it keeps of a server.
 
     Raises:
-        StartRefused, StoreUnavailable: It cannot be reached; to be called again.
+        StartRefused: Servers are connected to it.
+        StoreUnavailable: It cannot be reached; to be called again.
     """
 
     async def write(store: SharedStore) -> None:
+        await _check_alone(store)
+        await store.put("key", {"restoring": True}, collection="owner")  # no server starts
         names = {(collection, key) for collection, key, _ in kept}
         async for put in store.rows():
             if (put.collection, put.key) not in names:
@@ -62,6 +65,29 @@ def replace(url: str, kept: Rows) -> None:
         await _put(store, puts[-1])
 
     _with(url, write)
+
+
+def check_alone(url: str) -> None:
+    """Looks for servers on a store.
+
+    Raises:
+        StartRefused: There are some.
+        StoreUnavailable: It cannot be reached.
+    """
+    _with(url, _check_alone)
+
+
+async def _check_alone(store: SharedStore) -> None:
+    if others := await store.others():
+        raise StartRefused(
+            "Servers are connected to the store that MCP_STORAGE_URL names (connections:"
+            f" {others}): stop every one, then restore."
+        )
+
+
+def has_key(found: Rows) -> bool:
+    """Tells whether rows are a whole state: one that was moved away has no key any more."""
+    return any(name[:2] == ("owner", "key") and "key" in name[2].value for name in found)
 
 
 def _with(url: str, use: Any) -> Any:

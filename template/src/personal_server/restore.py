@@ -113,7 +113,9 @@ class Restore:
 
     def _check_room_for_it(self) -> None:
         there = [str(swap.folder / name) for swap in self._swaps("") for name in swap.old]
-        if self._settings.storage_url and self._kept_before():
+        if url := self._settings.storage_url:
+            kept.check_alone(url)
+        if self._kept_before():
             there.append("a state in the store that MCP_STORAGE_URL names")
         if there and not self._force:
             raise BackupRefused(
@@ -189,7 +191,7 @@ class Restore:
             rows = list(snapshot.read(state))
         except StartRefused:
             rows = []
-        if not any((collection, key) == ("owner", "key") for collection, key, _ in rows):
+        if not kept.has_key(rows):
             raise BackupRefused(
                 "The state in this backup is damaged or missing, and nothing was restored: take an"
                 " older backup."
