@@ -585,10 +585,10 @@ def test_a_store_that_is_filled_by_half_opens_no_server(
 ) -> None:
     on_store, put, puts = Place(tmp_path / "store", store), kept._put, itertools.count()
 
-    def lost(where: Any, what: Any) -> Any:
+    async def lost(where: Any, what: Any) -> None:
         if next(puts) == 1:
             raise ConnectionError
-        return put(where, what)
+        await put(where, what)
 
     monkeypatch.setattr(kept, "_put", lost)
     with pytest.raises(StoreUnavailable, match="try again once it answers"):

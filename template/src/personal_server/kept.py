@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
 from typing import Any
 
 from personal_auth import open_store
@@ -108,8 +107,8 @@ def _with(url: str, use: Any) -> Any:
     return asyncio.run(run())
 
 
-def _put(store: SharedStore, put: Put) -> Coroutine[Any, Any, None]:
-    return store.put(put.key, put.value, collection=put.collection, ttl=put.ttl)
+async def _put(store: SharedStore, put: Put) -> None:
+    await store.put(put.key, put.value, collection=put.collection, ttl=put.ttl)
 
 
 def _row(put: Put) -> tuple[str, str, Row]:
