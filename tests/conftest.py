@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import compileall
 import socket
 from pathlib import Path
 
@@ -28,4 +29,5 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with the default answers; not to be changed."""
     project = tmp_path_factory.mktemp("rendered") / "my-server"
     copy(snapshot(tmp_path_factory.mktemp("template")), project)
+    compileall.compile_dir(project / "src", quiet=1)  # once, and not at each first start of a copy
     return project
