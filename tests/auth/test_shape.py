@@ -23,6 +23,7 @@ FREE_OF_FRAMEWORKS = {
     "identity",
     "limits",
     "owner",
+    "readiness",
     "records",
     "redirects",
     "registration",
