@@ -1,0 +1,104 @@
+"""Several servers of one project on one store, and a balancer before them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.process import Running, wait_for_readiness
+from tests.support.programs import free_port, need, wait_for
+from tests.support.site import URL, Visitor
+
+
+@dataclass
+class Door:
+    """A port behind which `https://mcp.example.com` answers: a replica's, or a balancer's."""
+
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def visitor(self, **headers: str) -> Visitor:
+        return Visitor(self, headers)
+
+
+class Replica(Door):
+    """One server with a state directory of its own, on a store that it shares."""
+
+    def __init__(self, project: Path, store: str, name: str, **settings: str) -> None:
+        super().__init__(free_port())
+        self.state_dir = project.parent / f"state-{name}"
+        self._project = project
+        self._settings = {
+            "MCP_PORT": str(self.port),
+            "MCP_PUBLIC_URL": URL,
+            "MCP_STORAGE_URL": store,
+            "MCP_STATE_DIR": str(self.state_dir),
+            **settings,
+        }
+        self._running: Running | None = None
+
+    def start(self) -> None:
+        self._running = Running(self._project, **self._settings)
+
+    @property
+    def running(self) -> Running:
+        assert self._running is not None, "it was never started"
+        return self._running
+
+    @property
+    def log(self) -> str:
+        return self.running.log
+
+    def kill(self) -> None:
+        if self._running is not None:
+            self._running.kill()
+
+
+def replicas(project: Path, store: str, names: Sequence[str], **settings: str) -> list[Replica]:
+    """Starts replicas at the same moment; returns them once all are ready."""
+    made = [Replica(project, store, name, **settings) for name in names]
+    with ThreadPoolExecutor(len(made)) as pool:
+        list(pool.map(Replica.start, made))
+    for replica in made:
+        wait_for_readiness(replica.url, 200)
+    return made
+
+
+@contextmanager
+def balanced(folder: Path, doors: Sequence[Door]) -> Iterator[Door]:
+    """Starts Caddy before several doors, to which it goes in turn; yields its own."""
+    program, door = need("caddy"), Door(free_port())
+    folder.mkdir()
+    config = folder / "Caddyfile"
+    config.write_text(f"""{{
+        admin off
+        auto_https off
+        storage file_system {folder / "caddy"}
+    }}
+    http://:{door.port} {{
+        bind 127.0.0.1
+        reverse_proxy {" ".join(f"127.0.0.1:{each.port}" for each in doors)} {{
+            lb_policy round_robin
+            lb_try_duration 5s
+            health_uri /readyz
+            health_interval 250ms
+            health_timeout 3s
+        }}
+    }}
+    """)
+    command = [program, "run", "--config", str(config), "--adapter", "caddyfile"]
+    with (folder / "caddy.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        wait_for(door.port)
+        yield door
+    finally:
+        process.terminate()
+        process.wait(10)
