@@ -1,5 +1,42 @@
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
 import pytest
 
+from tests.support.engines import Engine
+from tests.support.replicas import Crowd, balanced, replicas
+from tests.support.site import PASSWORD
+
 pytest.register_assert_rewrite("tests.deploy.promises")
+
+DEATHS = Path(__file__).with_name("dying.py")
+NAMES = ("first", "second", "third", "fourth")
+
+
+@pytest.fixture(scope="module")
+def crowd(
+    engine: Engine, rendered: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Crowd]:
+    """Four replicas on the module's engine, with the password that one of them made."""
+    folder = tmp_path_factory.mktemp("crowd")
+    project = Path(shutil.copytree(rendered, folder / "my-server"))
+    shutil.copy(DEATHS, project / "src/my_server/extend.py")
+    crowd = Crowd(project, engine, replicas(project, engine.url, NAMES))
+    with ExitStack() as stack:
+        for replica in crowd.replicas:
+            stack.callback(replica.kill)
+        for count in (2, 4):
+            balancer = balanced(folder / f"caddy-{count}", crowd.replicas[:count])
+            crowd.doors[count] = stack.enter_context(balancer)
+        yield crowd
+
+
+@pytest.fixture(scope="module")
+def house(crowd: Crowd) -> Crowd:
+    """The crowd, with the password of the tests."""
+    crowd.command("password", stdin=f"{PASSWORD}\n")
+    return crowd

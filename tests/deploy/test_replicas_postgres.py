@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
+
 from tests.deploy.promises import Promises
-from tests.support.engines import Postgres
+from tests.support.engines import Engine, Postgres, started
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with started(Postgres) as engine:
+        yield engine
 
 
 class TestOnPostgres(Promises):
-    kind = Postgres
+    pass

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
+
 from tests.deploy.promises import Promises
-from tests.support.engines import Redis
+from tests.support.engines import Engine, Redis, started
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with started(Redis) as engine:
+        yield engine
 
 
 class TestOnRedis(Promises):
-    kind = Redis
+    pass

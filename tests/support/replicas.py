@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.process import Running, wait_for_readiness
+import httpx
+
+from tests.support.engines import Engine
+from tests.support.process import Running, command, wait_for_readiness
 from tests.support.programs import free_port, need, wait_for
 from tests.support.site import URL, Visitor
 
@@ -19,6 +23,10 @@ class Door:
     """A port behind which `https://mcp.example.com` answers: a replica's, or a balancer's."""
 
     port: int
+
+    @property
+    def name(self) -> str:
+        return f"127.0.0.1:{self.port}"
 
     @property
     def url(self) -> str:
@@ -61,6 +69,32 @@ class Replica(Door):
             self._running.kill()
 
 
+@dataclass
+class Crowd:
+    """Four replicas that were started at once on an empty store."""
+
+    project: Path
+    engine: Engine
+    replicas: list[Replica]
+    doors: dict[int, Door] = field(default_factory=dict)
+
+    def command(self, *arguments: str, stdin: str = "") -> str:
+        """Runs one of the owner's commands beside the replicas; returns what it prints."""
+        settings = {"MCP_STORAGE_URL": self.engine.url, "MCP_PUBLIC_URL": URL}
+        state = str(self.project.parent / "state-command")
+        done = command(self.project, *arguments, stdin=stdin, MCP_STATE_DIR=state, **settings)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def wait_until_balanced(self, count: int) -> None:
+        """Waits until the balancer before so many replicas goes to each of them."""
+        missing, deadline = {each.name for each in self.replicas[:count]}, time.monotonic() + 20
+        while missing:
+            answer = httpx.get(f"{self.doors[count].url}/healthz", trust_env=False)
+            missing.discard(answer.headers.get("x-replica", ""))
+            assert time.monotonic() < deadline, f"not balanced to: {missing}"
+
+
 def replicas(project: Path, store: str, names: Sequence[str], **settings: str) -> list[Replica]:
     """Starts replicas at the same moment; returns them once all are ready."""
     made = [Replica(project, store, name, **settings) for name in names]
@@ -84,18 +118,22 @@ def balanced(folder: Path, doors: Sequence[Door]) -> Iterator[Door]:
     }}
     http://:{door.port} {{
         bind 127.0.0.1
-        reverse_proxy {" ".join(f"127.0.0.1:{each.port}" for each in doors)} {{
+        reverse_proxy {" ".join(each.name for each in doors)} {{
             lb_policy round_robin
-            lb_try_duration 5s
             health_uri /readyz
             health_interval 250ms
             health_timeout 3s
+            fail_duration 2s
+            header_down X-Replica {{http.reverse_proxy.upstream.hostport}}
+            transport http {{
+                keepalive off
+            }}
         }}
     }}
     """)
-    command = [program, "run", "--config", str(config), "--adapter", "caddyfile"]
+    arguments = [program, "run", "--config", str(config), "--adapter", "caddyfile"]
     with (folder / "caddy.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(arguments, stdout=log, stderr=log)
     try:
         wait_for(door.port)
         yield door
