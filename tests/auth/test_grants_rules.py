@@ -68,7 +68,7 @@ class Notebook:
     async def delete(self, key: str, *, collection: str | None = None) -> bool:
         return self.rows.pop((collection or "", key), None) is not None
 
-    async def keys(self, collection: str | None = None, *, limit: int | None = None) -> list[str]:
+    async def all_keys(self, collection: str) -> list[str]:
         return [key for place, key in self.rows if place == collection]
 
     def life(self, collection: str, secret: str) -> float | None:

@@ -489,8 +489,8 @@ def test_the_owners_commands_reach_a_running_server(site: Site) -> None:
     async def use() -> tuple[Any, ...]:
         await store.put("k", {"a": 1}, collection="c", ttl=60)
         found = await store.get("k", collection="c")
-        keys = await store.keys("c")
-        return found, keys, await store.delete("k", collection="c"), await store.keys("c")
+        keys = await store.all_keys("c")
+        return found, keys, await store.delete("k", collection="c"), await store.all_keys("c")
 
     assert asyncio.run(use()) == ({"a": 1}, ["k"], True, [])
     assert os.stat(os.path.realpath(site.state_dir / "control.sock")).st_mode & 0o777 == 0o600

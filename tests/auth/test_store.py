@@ -64,7 +64,7 @@ async def test_what_was_not_put_is_not_there(store: SnapshotStore) -> None:
     assert await store.get("other", collection="c") is None
     assert await store.get("k", collection="other") is None
     assert await store.get("k") is None
-    assert await store.keys("other") == []
+    assert await store.all_keys("other") == []
     assert store.values("other") == []
 
 
@@ -74,7 +74,7 @@ async def test_a_record_without_a_collection_has_a_place_of_its_own(store: Snaps
     await store.put("k", {"a": 2}, collection="c")
 
     found = await store.get("k"), await store.get("k", collection="c")
-    keys = await store.keys(), await store.keys("c")
+    keys = await store.all_keys(""), await store.all_keys("c")
     deleted = await store.delete("k"), await store.delete("k")
 
     assert found == ({"a": 1}, {"a": 2})
@@ -111,8 +111,7 @@ async def test_the_keys_and_values_of_a_collection_can_be_named(store: SnapshotS
     for number in range(3):
         await store.put(f"k{number}", {"n": number}, collection="c")
 
-    assert await store.keys("c") == ["k0", "k1", "k2"]
-    assert await store.keys("c", limit=2) == ["k0", "k1"]
+    assert await store.all_keys("c") == ["k0", "k1", "k2"]
     assert store.values("c") == [{"n": 0}, {"n": 1}, {"n": 2}]
 
 
@@ -253,9 +252,9 @@ async def test_a_record_lives_until_its_time_and_not_at_it(
     await store.put("k", {"a": 1}, collection="c", ttl=ttl)
 
     clock.advance(9.5)
-    before = await store.get("k", collection="c"), await store.keys("c"), store.values("c")
+    before = await store.get("k", collection="c"), await store.all_keys("c"), store.values("c")
     clock.advance(0.5)
-    after = await store.get("k", collection="c"), await store.keys("c"), store.values("c")
+    after = await store.get("k", collection="c"), await store.all_keys("c"), store.values("c")
 
     assert before == ({"a": 1}, ["k"], [{"a": 1}])
     assert after == (None, [], [])
@@ -299,12 +298,12 @@ async def test_a_clock_that_goes_back_ends_nothing_early_and_loses_nothing(
     clock.advance(-3600)
     await store.put("later", {}, collection="c", ttl=10)
 
-    early = await store.keys("c")
+    early = await store.all_keys("c")
     clock.advance(11)
-    later = await store.keys("c")
+    later = await store.all_keys("c")
     clock.advance(3600)
 
-    assert (early, later, await store.keys("c")) == (["k", "later"], ["k"], [])
+    assert (early, later, await store.all_keys("c")) == (["k", "later"], ["k"], [])
 
 
 # Claims
@@ -491,7 +490,7 @@ async def test_reading_goes_on_while_nothing_can_be_written(
         await store.put("l", {}, collection="c")
 
     assert await store.get("k", collection="c") == {"a": 1}
-    assert await store.keys("c") == ["k", "l"]
+    assert await store.all_keys("c") == ["k", "l"]
 
 
 @in_a_loop

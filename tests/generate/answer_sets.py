@@ -21,7 +21,7 @@ CHOICES: dict[str, list[str]] = {
     "clients": ["claude", "chatgpt", "cursor", "vscode", "local"],
     "tunnel": ["cloudflared", "none"],
     "examples": ["notes", "hello"],
-    "storage": ["file"],
+    "storage": ["file", "redis", "postgres"],
 }
 
 DESCRIPTIONS = {
@@ -68,6 +68,8 @@ ANSWER_SETS: dict[str, dict[str, Any]] = {
         "tunnel": "none",
     },
     "an IPv6 loopback": {"public_url": "http://[::1]:9000", "port": "9000"},
+    "the state in Redis": {"storage": "redis"},
+    "the state in PostgreSQL": {"storage": "postgres"},
     "a short name": {"project_name": "ab"},
     "a long name": {"project_name": "-".join(["a" * 13] * 2 + ["a" * 12])},
     "another package": {"project_name": "kitchen-helper", "package_name": "recipes2"},

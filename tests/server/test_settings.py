@@ -140,7 +140,21 @@ HASH = "$argon2id$v=19$m=19456,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$" + "A" * 43
         ("MCP_TRUSTED_PROXIES", "my-proxy", "172.16.0.0/12"),
         ("MCP_LOG_FORMAT", "xml", "'text' or 'json'"),
         ("MCP_RESPONSES", "stream", "'json' or 'sse'"),
-        ("MCP_STORAGE_URL", "redis://localhost", "remove the setting"),
+        ("MCP_STORAGE_URL", "mysql://localhost/state", "redis://, rediss:// and postgresql://"),
+        ("MCP_STORAGE_URL", "redis://:pa/SECRET@localhost:6379/0", "percent codes"),
+        ("MCP_STORAGE_URL", "redis://:pa@SECRET@localhost:6379/0", "percent codes"),
+        ("MCP_STORAGE_URL", "redis://:pa#SECRET@localhost:6379/0", "percent codes"),
+        ("MCP_STORAGE_URL", "redis://:pa?SECRET@localhost:6379/0", "percent codes"),
+        ("MCP_STORAGE_URL", "redis://[::1/0", "percent codes"),
+        ("MCP_STORAGE_URL", "redis://localhost:70000/0", "percent codes"),
+        ("MCP_STORAGE_URL", "redis:///0", "percent codes"),
+        ("MCP_STORAGE_URL", "redis://localhost/state", "by number"),
+        ("MCP_STORAGE_URL", "redis://localhost/0?ssl_cert_reqs=none", "TLS needs rediss://"),
+        ("MCP_STORAGE_URL", "rediss://localhost/0?ssl_cert_reqs=never", "none, optional, required"),
+        ("MCP_STORAGE_URL", "rediss://localhost/0?ssl_ca_certs=/none.pem", "correct the path"),
+        ("MCP_STORAGE_URL", "postgresql://owner:SECRET@localhost", "names no database"),
+        ("MCP_STORAGE_URL", "postgresql://localhost/d?channel_binding=require", "it knows"),
+        ("MCP_STORAGE_URL", "postgresql://localhost/d?sslmode=always", "verify-full"),
     ],
 )
 def test_a_bad_setting_is_one_sentence_that_names_it_and_the_cure(
@@ -156,6 +170,7 @@ def test_a_bad_setting_is_one_sentence_that_names_it_and_the_cure(
     assert says in sentence
     assert "\n" not in sentence
     assert sentence.endswith(".")
+    assert "SECRET" not in sentence
     if name == "MCP_PASSWORD":
         assert value not in sentence
 

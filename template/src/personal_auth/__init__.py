@@ -11,6 +11,7 @@ Nobody gets a token without the owner's proof on the owner's own page.
 from personal_auth.errors import StartRefused
 from personal_auth.limits import Limits
 from personal_auth.provider import PersonalAuthProvider
+from personal_auth.remote import open_store
 from personal_auth.version import __version__
 
-__all__ = ["Limits", "PersonalAuthProvider", "StartRefused", "__version__"]
+__all__ = ["Limits", "PersonalAuthProvider", "StartRefused", "__version__", "open_store"]

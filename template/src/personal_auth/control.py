@@ -96,7 +96,7 @@ class ControlServer:
             case "delete":
                 return await store.delete(request["key"], collection=collection)
             case "keys":
-                return await store.keys(collection)
+                return await store.all_keys(collection)
             case operation:
                 raise ValueError(f"unknown operation {operation!r}")
 
@@ -125,9 +125,9 @@ class ControlStore:
     async def delete(self, key: str, *, collection: str | None = None) -> bool:
         return bool(await self._ask({"op": "delete", "key": key, "collection": collection}))
 
-    async def keys(self, collection: str | None = None, *, limit: int | None = None) -> list[str]:
+    async def all_keys(self, collection: str) -> list[str]:
         keys: list[str] = await self._ask({"op": "keys", "collection": collection})
-        return keys[:limit]
+        return keys
 
     async def _ask(self, request: dict[str, Any]) -> Any:
         try:

@@ -9,11 +9,13 @@ from typing import Any, TypeVar
 from personal_auth import audit
 from personal_auth.audit import Event
 from personal_auth.errors import StoreUnavailable
+from personal_auth.shared import SharedStore
 from personal_auth.store import KeyValue, Listing, Put, Record, SnapshotStore, looked_at
 
 T = TypeVar("T")
 
 PROBE_SECONDS = 60  # how long the record of a proof may stay
+SETTLE_SECONDS = 1.0  # how long replicas that start at once wait before they read back
 
 
 class Records:
@@ -63,6 +65,20 @@ class Records:
             await self.put(Put("readiness", "probe", {}, PROBE_SECONDS))
         await self.settle()
 
+    async def put_new(self, *puts: Put) -> list[Record]:
+        """Writes what is not there yet; returns what holds, whoever wrote it.
+
+        A store that cannot write only what is absent is given a second: then all who wrote at
+        once read the same.
+        """
+        if isinstance(self.store, SharedStore):
+            await asyncio.gather(*(self._bounded(self.store.put_new(put)) for put in puts))
+        else:
+            await self.put(*puts)
+            await asyncio.sleep(SETTLE_SECONDS)
+        found = await self.get_together(*((put.collection, put.key) for put in puts))
+        return [record or {} for record in found]
+
     async def delete(self, collection: str, key: str) -> bool:
         """Deletes a record; True exactly once."""
         return await self._bounded(self.store.delete(key, collection=collection))
@@ -75,7 +91,7 @@ class Records:
         """
         if not isinstance(self.store, Listing):
             raise StoreUnavailable("This store cannot list what it holds; revoking still works.")
-        return await self._bounded(self.store.keys(collection))
+        return await self._bounded(self.store.all_keys(collection))
 
     def _put(self, put: Put) -> Coroutine[Any, Any, None]:
         return self.store.put(put.key, put.value, collection=put.collection, ttl=put.ttl)

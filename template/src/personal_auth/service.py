@@ -32,11 +32,11 @@ from personal_auth.readiness import Readiness
 from personal_auth.records import Records
 from personal_auth.registration import Registrations
 from personal_auth.sealing import Sealer
+from personal_auth.shared import SharedStore
 from personal_auth.statedir import StateDir
 from personal_auth.store import KeyValue, Put, SnapshotStore, cause, looked_at
 
 LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS = 20, 0.05
-SETTLE_SECONDS = 1.0  # how long replicas that start at once wait before they read back
 
 
 @dataclass(frozen=True)
@@ -198,6 +198,8 @@ class Service:
             self._control = None
         if self._snapshot is not None:
             await self._snapshot.close()
+        elif isinstance(self._plan.storage, SharedStore):
+            await self._plan.storage.close()
         self._plan.state_dir.release()
         self._sealer, self._started = None, False
 
@@ -211,6 +213,8 @@ class Service:
         """
         try:
             if self._snapshot is None:
+                if isinstance(self._plan.storage, SharedStore):
+                    await self._plan.storage.reach()  # says why it cannot
                 await self._open_store()
             else:
                 await self._open_or_join(self._snapshot)
@@ -279,18 +283,26 @@ class Service:
         make_password = self._plan.password is None
         puts, password = self._first.missing(key, password_record, make_password)
         if puts:
-            self._first.leave(
-                password
-            )  # first: a stored password that nobody was told locks all out
-            await self.records.put(*puts)
-            await asyncio.sleep(SETTLE_SECONDS)
-            stored = await self.records.get("owner", "password")
-            if stored == puts[-1].value:
+            shared = isinstance(self._plan.storage, SharedStore)
+            if not shared:
+                self._first.leave(password)  # first, as in the file
+            holding = await self.records.put_new(*puts)
+            if holding[-1] == puts[-1].value:
+                if shared:
+                    await self._leave_or_take_back(password)
                 self._first.show(password)
-            else:
+            elif not shared:
                 self._first.forget()  # another replica's password holds
-            key = await self.records.get("owner", "key")
+            key = key or holding[0]
         self._sealer = sealer_of(key)
+
+    async def _leave_or_take_back(self, password: str | None) -> None:
+        """Leaves the password that holds; only now, for replicas may have one state directory."""
+        try:
+            self._first.leave(password)
+        except StartRefused:
+            await self.records.delete("owner", "password")
+            raise
 
     def _acquire(self) -> bool:
         """Takes the lock; waits a moment for a command that holds it."""

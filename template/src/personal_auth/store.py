@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -44,11 +44,12 @@ class KeyValue(Protocol):
 
 @runtime_checkable
 class Listing(Protocol):
-    """A store that can name the keys of a collection."""
+    """A store that can name every key of a collection.
 
-    async def keys(
-        self, collection: str | None = None, *, limit: int | None = None
-    ) -> list[str]: ...
+    Not `AsyncKeyValue`'s optional `keys`, which on some stores names the first few alone.
+    """
+
+    async def all_keys(self, collection: str) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +157,18 @@ class SnapshotStore:
         await self.flush()  # also for a deletion before this one that is not on disk yet
         return found
 
-    async def keys(self, collection: str | None = None, *, limit: int | None = None) -> list[str]:
+    async def all_keys(self, collection: str) -> list[str]:
         now = self._clock()
-        rows = self._rows.get(collection or "", {})
-        return [key for key, row in rows.items() if row.live(now)][:limit]
+        return [key for key, row in self._rows.get(collection, {}).items() if row.live(now)]
+
+    async def rows(self) -> AsyncIterator[Put]:
+        """Yields all that is live, with its remaining time to live."""
+        now = self._clock()
+        for collection, rows in list(self._rows.items()):
+            for key, row in list(rows.items()):
+                if row.live(now):
+                    left = None if row.expires is None else row.expires - now
+                    yield Put(collection, key, row.value, left)
 
     async def flush(self) -> None:
         """Returns once every change made before the call is on disk.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import logging
 import socket
@@ -16,7 +17,7 @@ from fastmcp import FastMCP
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
-from personal_auth import Limits, PersonalAuthProvider, StartRefused
+from personal_auth import Limits, PersonalAuthProvider, StartRefused, open_store
 from personal_auth.endpoints import refusal
 from personal_auth.errors import StoreUnavailable
 from personal_auth.readiness import Readiness
@@ -42,6 +43,7 @@ def provider(settings: Settings) -> PersonalAuthProvider:
         allowed_redirect_domains=settings.allowed_redirect_domains,
         access_token_expiry_seconds=settings.access_token_expiry_seconds,
         state_dir=settings.state_dir,
+        client_storage=open_store(settings.storage_url) if settings.storage_url else None,
         server_name=answers()["project_name"],
         clients=settings.clients,
         limits=Limits() if settings.client_documents else Limits(document_bytes=0),
@@ -77,11 +79,13 @@ def run(settings: Settings) -> None:
 
     Raises:
         ToolRefused: One of the owner's files cannot be used.
+        StartRefused: The store refuses; one that does not answer is waited for, with 503.
         SystemExit: The state cannot be used; the reason was printed, the code is 2.
     """
     logs.configure(settings.log_format)
     fastmcp.settings.check_for_updates = "off"
     server = build(settings)
+    _try_store(settings.storage_url)
     listener = listen(settings.host, settings.port)
     _say_where(settings)
     _say_what_was_changed()
@@ -104,6 +108,21 @@ def run(settings: Settings) -> None:
             "timeout_graceful_shutdown": STOP_SECONDS,
         },
     )
+
+
+def _try_store(url: str | None) -> None:
+    async def reach(url: str) -> None:
+        store = open_store(url)
+        try:
+            await store.reach()
+        finally:
+            await store.close()
+
+    if url is not None:
+        try:
+            asyncio.run(reach(url))
+        except StoreUnavailable as error:  # it may come later, as after a power cut
+            logger.warning("%s Until then this server answers 503.", error.description)
 
 
 def listen(host: str, port: int) -> socket.socket:

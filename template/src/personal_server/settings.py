@@ -35,6 +35,7 @@ from personal_auth.addresses import network
 from personal_auth.identity import Identity
 from personal_auth.owner import check_configured
 from personal_auth.registration import by_the_owner
+from personal_auth.remote import check_url
 
 SHORTEST_PASSWORD = 12
 PREFIX = "MCP_"
@@ -95,10 +96,6 @@ def _comma_separated(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
-def _not_yet(value: str) -> str:
-    raise ValueError("this version keeps its state in a file: remove the setting")
-
-
 def _folder(value: Path) -> Path:
     return value if value.is_absolute() else project_root() / value
 
@@ -157,7 +154,7 @@ class Settings(BaseSettings):
     allowed_redirect_domains: Annotated[Words, AfterValidator(_domains)]
     clients: Annotated[Entries, NoDecode, BeforeValidator(_clients)] = Field((), repr=False)
     client_documents: bool = True
-    storage_url: Annotated[str, AfterValidator(_not_yet)] | None = None
+    storage_url: Annotated[str, AfterValidator(check_url)] | None = Field(None, repr=False)
     trusted_proxies: Annotated[Words, AfterValidator(_networks)] = ()
     log_format: Literal["text", "json"] = "text"
     responses: Literal["json", "sse"] = "json"

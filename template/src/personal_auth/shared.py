@@ -1,0 +1,73 @@
+"""What a store on a server of its own can do beyond `KeyValue`; several servers may share it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Protocol, runtime_checkable
+
+from personal_auth.errors import StartRefused, StoreUnavailable
+from personal_auth.store import KeyValue, Put, Record
+
+NAMESPACE = "personal_auth"  # the table in PostgreSQL, how every key in Redis begins
+CONNECT_SECONDS = 2.0
+CALL_SECONDS = 2.0
+
+
+@runtime_checkable
+class SharedStore(KeyValue, Protocol):
+    """A store that `open_store` returns. It connects at its first call, in any event loop."""
+
+    async def put_new(self, put: Put) -> bool:
+        """Writes a record only if there is none; True when this call wrote it."""
+        ...
+
+    async def all_keys(self, collection: str) -> list[str]:
+        """Names every live key of a collection."""
+        ...
+
+    def rows(self) -> AsyncIterator[Put]:
+        """Yields everything that is stored, with its remaining time to live."""
+        ...
+
+    async def reach(self) -> None:
+        """Tries the store once.
+
+        Raises:
+            StartRefused: It answers and refuses; waiting does not help.
+            StoreUnavailable: It does not answer now.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Lets go of every connection; the next call connects anew."""
+        ...
+
+
+def dumped(value: object) -> str:
+    """Returns a record as it is stored."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def loaded(text: str) -> Record:
+    """Returns a stored record.
+
+    Raises:
+        ValueError: Somebody else wrote it.
+    """
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("no record")
+    return value
+
+
+def refused(where: str, what: str) -> StartRefused:
+    """Returns the sentence about a store that answers and refuses; `what` is cause and cure."""
+    return StartRefused(f"{where} (MCP_STORAGE_URL) {what}.")
+
+
+def unreachable(where: str, why: str) -> StoreUnavailable:
+    """Returns the sentence about a store that does not answer now."""
+    return StoreUnavailable(
+        f"{where} (MCP_STORAGE_URL) cannot be reached ({why}): start it, or correct the address."
+    )
