@@ -13,8 +13,8 @@ from tests.support.site import PASSWORD
 
 pytest.register_assert_rewrite("tests.deploy.promises")
 
-DEATHS = Path(__file__).with_name("dying.py")
-NAMES = ("first", "second", "third", "fourth")
+EXTENDED = Path(__file__).with_name("extended.py")
+STATE_DIRS = ("shared", "shared", "third", "fourth")  # as on one volume, and on machines
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +24,11 @@ def crowd(
     """Four replicas on the module's engine, with the password that one of them made."""
     folder = tmp_path_factory.mktemp("crowd")
     project = Path(shutil.copytree(rendered, folder / "my-server"))
-    shutil.copy(DEATHS, project / "src/my_server/extend.py")
-    crowd = Crowd(project, engine, replicas(project, engine.url, NAMES))
+    shutil.copy(EXTENDED, project / "src/my_server/extend.py")
+    meeting_place = folder / "meeting-place"
+    meeting_place.mkdir()
+    met = replicas(project, engine.url, STATE_DIRS, MEETING_PLACE=str(meeting_place))
+    crowd = Crowd(project, engine, met)
     with ExitStack() as stack:
         for replica in crowd.replicas:
             stack.callback(replica.kill)

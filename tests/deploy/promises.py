@@ -69,8 +69,8 @@ class Promises:
         self, crowd: Crowd
     ) -> None:
         app = App.register(crowd.replicas[0])
-        files = [each.state_dir / "initial-password" for each in crowd.replicas]
-        [left] = [file for file in files if file.exists()]
+        folders = {each.state_dir for each in crowd.replicas}
+        [left] = [file for folder in folders for file in folder.glob("*password*")]
         password = left.read_text().strip()
 
         codes = []
@@ -81,7 +81,8 @@ class Promises:
         logs = [each.log for each in crowd.replicas]
 
         assert codes == [303] * 4
-        assert [str(left) in log for log in logs] == [file == left for file in files]
+        assert left.name == "initial-password"
+        assert sum(str(left) in log for log in logs) == 1
         assert sum("Another replica made the password" in log for log in logs) == 3
         assert not any(password in log for log in logs)
 
@@ -276,6 +277,7 @@ class Promises:
             for replica in [*asked, *([late] if way == "stopped" else [])]:
                 wait_for_readiness(replica.url, 200)
                 assert opens(replica, tokens["access_token"])
+            house.wait_until_balanced(2)
         finally:
             late.kill()
 

@@ -277,32 +277,15 @@ class Service:
         return adopt(state, plan.identity, plan.clock(), plan.access_seconds, plan.limits)
 
     async def _open_store(self) -> None:
-        key, password_record = await self.records.get_together(
-            ("owner", "key"), ("owner", "password")
-        )
-        make_password = self._plan.password is None
-        puts, password = self._first.missing(key, password_record, make_password)
+        key, password = await self.records.get_together(("owner", "key"), ("owner", "password"))
+        puts = self._first.propose(key, password, self._plan.password is None)
         if puts:
-            shared = isinstance(self._plan.storage, SharedStore)
-            if not shared:
-                self._first.leave(password)  # first, as in the file
-            holding = await self.records.put_new(*puts)
-            if holding[-1] == puts[-1].value:
-                if shared:
-                    await self._leave_or_take_back(password)
-                self._first.show(password)
-            elif not shared:
-                self._first.forget()  # another replica's password holds
-            key = key or holding[0]
+            held = dict(
+                zip([put.key for put in puts], await self.records.put_new(*puts), strict=True)
+            )
+            key, password = held.get("key", key), held.get("password", password)
+        self._first.settle(password)
         self._sealer = sealer_of(key)
-
-    async def _leave_or_take_back(self, password: str | None) -> None:
-        """Leaves the password that holds; only now, for replicas may have one state directory."""
-        try:
-            self._first.leave(password)
-        except StartRefused:
-            await self.records.delete("owner", "password")
-            raise
 
     def _acquire(self) -> bool:
         """Takes the lock; waits a moment for a command that holds it."""

@@ -1,8 +1,9 @@
-"""Extends a server so that it can be told to die after so many more writes to its store."""
+"""Extends a server: it meets others at its first start, and dies after so many writes when told."""
 
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 from starlette.responses import PlainTextResponse
 
@@ -10,11 +11,26 @@ from starlette.responses import PlainTextResponse
 def extend(server):
     store, death = server.auth.service.records.store, Death()
     store.put, store.delete = death.after(store.put), death.after(store.delete)
+    store.put_new = together(store.put_new)
 
     @server.custom_route("/die", methods=["POST"])
     async def die(request):
         death.writes_left = int(request.query_params["after"])
         return PlainTextResponse("The next request is the last.")
+
+
+def together(write):
+    """Lets nobody write before all have seen that nothing is there."""
+
+    async def met(put):
+        folder = Path(os.environ["MEETING_PLACE"])
+        (folder / str(os.getpid())).touch()
+        async with asyncio.timeout(4):
+            while len(os.listdir(folder)) < 4:
+                await asyncio.sleep(0.01)
+        return await write(put)
+
+    return met
 
 
 class Death:
