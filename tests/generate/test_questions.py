@@ -1,7 +1,6 @@
 """What may be answered, what is refused and how, and what a name alone leads to."""
 
 import re
-import subprocess
 import sys
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
@@ -19,6 +18,7 @@ from tests.generate.answer_sets import CHOICES, DEFAULTS
 from tests.generate.conftest import Ask
 from tests.generate.project import ROOT
 from tests.generate.refusals import BUILT_IN, CLIENTS, GITHUB, PLAIN, PORT, REFUSALS, TAKEN
+from tests.support import forks
 
 CONFIGURATION: dict[str, Any] = yaml.safe_load((ROOT / "copier.yml").read_text())
 LETTERS, MORE = "abcdefghijklmnopqrstuvwxyz", "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -266,9 +266,7 @@ def test_the_command_refuses_with_our_sentence_last(
     target = tmp_path / "my-server"
     command = [sys.executable, "-m", "copier", "copy", "--defaults", "--vcs-ref", "HEAD"]
 
-    done = subprocess.run(
-        [*command, "--data", answer, str(template), str(target)], capture_output=True, text=True
-    )
+    done = forks.run([*command, "--data", answer, str(template), str(target)])
 
     assert done.returncode == 1
     assert not target.exists()

@@ -1,17 +1,16 @@
 """What the program itself says to a new owner."""
 
-import subprocess
 import sys
 from pathlib import Path
+
+from tests.support import forks
 
 
 def test_the_command_tells_a_new_owner_each_step(template: Path, tmp_path: Path) -> None:
     target = tmp_path / "my own server"
 
-    done = subprocess.run(
-        [sys.executable, "-m", "copier", "copy", "--defaults", str(template), str(target)],
-        capture_output=True,
-        text=True,
+    done = forks.run(
+        [sys.executable, "-m", "copier", "copy", "--defaults", str(template), str(target)]
     )
 
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""A rendered server as a process of its own."""
+"""A rendered server as a process of its own, started as forks.py does."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 
+from tests.support import forks
 from tests.support.programs import free_port
 
 START_SECONDS = 60
@@ -28,13 +30,11 @@ def command(
     project: Path, *arguments: str, stdin: str = "", **settings: str
 ) -> subprocess.CompletedProcess[str]:
     """Runs one of the server's commands as the owner would."""
-    return subprocess.run(
+    return forks.run(
         [sys.executable, "-c", MAIN, *arguments],
         cwd=project,
         env=environment(project, **settings),
         input=stdin,
-        capture_output=True,
-        text=True,
         timeout=60,
     )
 
@@ -67,14 +67,18 @@ class Running:
     """A server that was started and answers."""
 
     def __init__(
-        self, project: Path, program: tuple[str, ...] = ("-c", MAIN), **settings: str
+        self,
+        project: Path,
+        program: tuple[str, ...] = ("-c", MAIN),
+        start: type[subprocess.Popen[Any]] = forks.Popen,
+        **settings: str,
     ) -> None:
         self.project = project
         self.port = int(settings.pop("MCP_PORT", 0)) or free_port()
         self.url = f"http://localhost:{self.port}"
         self.log_file = project.parent / f"server-{self.port}.log"
         with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = start(
                 [sys.executable, *program],
                 cwd=project,
                 env=environment(project, MCP_PORT=str(self.port), **settings),

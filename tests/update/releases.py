@@ -14,6 +14,7 @@ import yaml
 
 from personal_auth.version import __version__
 from tests.generate.project import ROOT, commit_all, copy_working_tree, git
+from tests.support import forks
 
 ANSWERS = Path(__file__).with_name("answers")  # what a project of each release has stored
 UNREAD = "tests/"  # left out: the template does not read it, and each update would copy it
@@ -163,9 +164,7 @@ def update(project: Path, *, to: str | None = None, **answers: object) -> None:
 
 def told(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs the program itself in a project, for what it says: `copier update --defaults`."""
-    return subprocess.run(
-        [sys.executable, "-m", "copier", *arguments], cwd=project, capture_output=True, text=True
-    )
+    return forks.run([sys.executable, "-m", "copier", *arguments], cwd=project)
 
 
 def stored(project: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from tests.clients.house import PASSWORD, House, house
 from tests.clients.node_programs import SETTINGS, Connected, McpRemote
 from tests.clients.python_clients import Person, Program, WithFastMcp
 from tests.generate.project import copy, git, initialise
+from tests.support import forks
 from tests.support.approve import words
 from tests.support.process import command
 from tests.update.releases import (
@@ -199,13 +200,11 @@ def use_remotely(app: Connected) -> list[str]:
 
 def verify(story: Updated, *arguments: str) -> Report:
     """Runs verify.py in the project's folder, as a program."""
-    done = subprocess.run(
+    done = forks.run(
         [sys.executable, "verify.py", story.place.url, *arguments],
         cwd=story.project,
         env=without_settings(),
         stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
         timeout=60,
     )
     return Report(done.returncode, done.stdout, done.stderr)

@@ -10,6 +10,7 @@ import pytest
 
 from personal_verify.cli import main
 from tests.generate.project import copy, snapshot
+from tests.support import forks
 from tests.verify.house import House, Report, housed, without_settings
 from tests.verify.proxy import Fault, Proxy
 
@@ -40,13 +41,11 @@ def verify(rendered: Path) -> Callable[..., Report]:
     """Runs verify.py in the project's folder, as a program."""
 
     def run(*arguments: str, python: tuple[str, ...] = (), **settings: str) -> Report:
-        done = subprocess.run(
+        done = forks.run(
             [sys.executable, *python, "verify.py", *arguments],
             cwd=rendered,
             env=without_settings(**settings),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
             encoding="utf-8",
             timeout=60,
         )

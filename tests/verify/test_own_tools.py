@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ import httpx2
 import pytest
 
 from tests.generate.project import ROOT, copy, snapshot
+from tests.support import forks
 from tests.support.process import Running
 from tests.verify.house import PASSWORD, Report
 
@@ -207,7 +207,7 @@ def serving(script: Path, url: str) -> Iterator[None]:
     """Runs a script until the block ends, which begins when it answers."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "template" / "src")}
     with (script.parent / "log").open("wb") as log:
-        process = subprocess.Popen(
+        process = forks.Popen(
             [sys.executable, script.name],
             cwd=script.parent,
             env={**environment, "FASTMCP_CHECK_FOR_UPDATES": "off"},
