@@ -1,4 +1,4 @@
-"""Two and four servers behind Caddy on one PostgreSQL."""
+"""Two and four servers behind Caddy on one PostgreSQL; test_replicas.py says what holds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deploy.promises import Promises
+from tests.deploy.test_replicas import Promises
 from tests.support.engines import Engine, Postgres, started
 
 

@@ -16,9 +16,10 @@ from tests.support import programs
 
 
 class Engine(Protocol):
-    """A store's server on a port of its own."""
+    """A store's server on a port of its own; `answer` is the one to the question for the store."""
 
     url: str
+    answer: str
 
     def start(self) -> None: ...
 
@@ -32,6 +33,8 @@ class Engine(Protocol):
 
 class Redis:
     """A Redis that writes every change to disk before it answers."""
+
+    answer = "redis"
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._port = folder, programs.free_port()
@@ -65,6 +68,8 @@ class Redis:
 
 class Postgres:
     """A PostgreSQL with an empty database."""
+
+    answer = "postgres"
 
     def __init__(self, folder: Path) -> None:
         self._tools = Path(programs.need("initdb")).parent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -106,34 +107,31 @@ def replicas(project: Path, store: str, names: Sequence[str], **settings: str) -
 
 
 @contextmanager
-def balanced(folder: Path, doors: Sequence[Door]) -> Iterator[Door]:
-    """Starts Caddy before several doors, to which it goes in turn; yields its own."""
+def balanced(project: Path, folder: Path, doors: Sequence[Door]) -> Iterator[Door]:
+    """Starts the project's balancer before several doors; yields its own.
+
+    It also says in a header which of them has answered.
+    """
     program, door = need("caddy"), Door(free_port())
     folder.mkdir()
     config = folder / "Caddyfile"
-    config.write_text(f"""{{
-        admin off
-        auto_https off
-        storage file_system {folder / "caddy"}
-    }}
-    http://:{door.port} {{
-        bind 127.0.0.1
-        reverse_proxy {" ".join(each.name for each in doors)} {{
-            lb_policy round_robin
-            health_uri /readyz
-            health_interval 250ms
-            health_timeout 3s
-            fail_duration 2s
-            header_down X-Replica {{http.reverse_proxy.upstream.hostport}}
-            transport http {{
-                keepalive off
-            }}
-        }}
-    }}
-    """)
-    arguments = [program, "run", "--config", str(config), "--adapter", "caddyfile"]
+    text = (project / "deploy/scale/Caddyfile").read_text()
+    named = "header_down X-Replica {http.reverse_proxy.upstream.hostport}"
+    config.write_text(text.replace("lb_policy", f"{named}\n\t\tlb_policy", 1))
+    settings = {
+        "PORT": str(door.port),
+        "REPLICAS": " ".join(each.name for each in doors),
+        "HEALTH_INTERVAL": "250ms",
+        "XDG_DATA_HOME": str(folder),
+        "XDG_CONFIG_HOME": str(folder),
+    }
     with (folder / "caddy.log").open("wb") as log:
-        process = subprocess.Popen(arguments, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [program, "run", "--config", str(config), "--adapter", "caddyfile"],
+            env={**os.environ, **settings},
+            stdout=log,
+            stderr=log,
+        )
     try:
         wait_for(door.port)
         yield door

@@ -1,11 +1,14 @@
-"""What holds whichever replica is asked, on each engine alike."""
+"""Two and four servers behind Caddy on one store: what holds whichever of them is asked.
+
+Here on Redis, in test_replicas_postgres.py on PostgreSQL.
+"""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -13,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.engines import Engine, Redis, started
 from tests.support.process import wait_for_readiness
 from tests.support.replicas import Crowd, Door, Replica
 from tests.support.site import PASSWORD, App, Visitor, answer_of, approve, connect
@@ -54,6 +58,12 @@ def submit(door: Door, owner: Visitor, ticket: str, password: str = PASSWORD) ->
     """Approves at some door what a page of another one asked."""
     browser = Visitor(door, cookies=owner.cookies)
     return browser.submit(ticket=ticket, password=password, decision="approve")
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with started(Redis) as engine:
+        yield engine
 
 
 class Promises:
@@ -362,6 +372,10 @@ class Promises:
         for_one = 5 + max(took + 1, 1).__trunc__().bit_length()  # the waits are 1, 2, 4 s, ...
         assert set(codes) == {403, 429}
         assert 5 < codes.count(403) <= 2 * for_one
+
+
+class TestOnRedis(Promises):
+    pass
 
 
 def get(door: Door, path: str) -> httpx.Response:
