@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from tests.support.engines import Engine, Redis, started
 from tests.support.process import wait_for_readiness
+from tests.support.relay import relayed
 from tests.support.replicas import Crowd, Door, Replica
 from tests.support.site import PASSWORD, App, Visitor, answer_of, approve, connect
 from tests.support.site import ticket as ticket_of
@@ -323,6 +325,29 @@ class Promises:
             lambda door: submit(door, owner, ticket),
             lambda door: Visitor(door, cookies=owner.cookies).get("/authorize", params=asked),
         ]
+
+    def test_connections_to_the_store_that_a_router_forgot_are_given_up(self, house: Crowd) -> None:
+        _, tokens = connect(house.doors[2])
+        port = urlsplit(house.engine.url).port
+        assert port is not None
+        with relayed(port) as relay:
+            url = house.engine.url.replace(f":{port}/", f":{relay.port}/")
+            replica = Replica(house.project, url, "behind-a-router")
+            try:
+                replica.start()
+                in_use = all_at_once([lambda: opens(replica, tokens["access_token"])] * 20)
+                relay.fall_silent()
+                call = [lambda: timed(lambda door: door.visitor().call("pat_any"), replica)]
+                answers = all_at_once(call * 10)
+                wait_for_readiness(replica.url, 200)
+                again = opens(replica, tokens["access_token"])
+            finally:
+                replica.kill()
+
+        assert in_use == [True] * 20
+        assert 503 in {answer.status_code for answer, _ in answers} <= {401, 503}
+        assert max(seconds for _, seconds in answers) < BOUND_SECONDS
+        assert again
 
     def test_in_a_rolling_restart_every_call_or_its_repetition_is_answered(
         self, house: Crowd
