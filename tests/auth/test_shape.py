@@ -22,6 +22,7 @@ FREE_OF_FRAMEWORKS = {
     "grants",
     "identity",
     "limits",
+    "moving",
     "owner",
     "readiness",
     "records",

@@ -41,7 +41,13 @@ class FirstStart:
     def missing(
         self, key: Record | None, password_record: Record | None, make_password: bool
     ) -> tuple[list[Put], str | None]:
-        """Returns the records that are to be written, the password's last, and the password."""
+        """Returns the records that are to be written, the password's last, and the password.
+
+        Raises:
+            StartRefused: The key cannot be used.
+        """
+        if key is not None:
+            sealer_of(key)  # before anything is made beside a key that cannot be used
         puts = []
         if key is None:
             puts.append(Put("owner", "key", {"key": secrets.token_hex(KEY_BYTES)}))
@@ -125,8 +131,18 @@ def sealer_of(key: Record | None) -> Sealer:
     """Returns what seals with a stored key.
 
     Raises:
-        StartRefused: It is no key.
+        StartRefused: It is no key, or the state is not here.
     """
+    if key is not None and "moved" in key:
+        raise StartRefused(
+            f"The state of this server was moved to {key['moved']}: let MCP_STORAGE_URL say so, or"
+            " bring it back from there with `state move`."
+        )
+    if key is not None and "moving" in key:
+        raise StartRefused(
+            "The state of this server has not arrived here: finish `state move` where it was begun,"
+            " with the settings of that time."
+        )
     try:
         raw = bytes.fromhex((key or {})["key"])
     except (KeyError, TypeError, ValueError):

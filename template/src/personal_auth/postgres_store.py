@@ -20,6 +20,7 @@ from personal_auth.shared import (
     NAMESPACE,
     dumped,
     loaded,
+    reason,
     refused,
     unreachable,
 )
@@ -54,6 +55,10 @@ FROM personal_auth WHERE (collection, key) > ($1, $2) AND {LIVE}
 ORDER BY collection, key LIMIT {PAGE}
 """  # noqa: S608
 TIDY = "DELETE FROM personal_auth WHERE expires <= now()"
+
+OTHERS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE application_name = $1 AND datname = current_database() AND pid <> pg_backend_pid()"""
 
 
 class PostgresStore:
@@ -106,6 +111,9 @@ class PostgresStore:
                 yield Put(row["collection"], row["key"], loaded(row["value"]), row["ttl"])
             after = page[-1]["collection"], page[-1]["key"]
 
+    async def others(self) -> int:
+        return int(await self._run("fetchval", OTHERS, NAMESPACE))
+
     async def reach(self) -> None:
         try:
             await self.get("key", collection="owner")
@@ -151,6 +159,7 @@ class PostgresStore:
             timeout=CONNECT_SECONDS,
             command_timeout=CALL_SECONDS,
             statement_cache_size=0,  # a pooler such as PgBouncer may stand in between
+            server_settings={"application_name": NAMESPACE},
             reset=_nothing,  # no statement of ours leaves anything behind in a session
         )
         try:
@@ -213,7 +222,7 @@ def _explained(error: Exception, where: str) -> StartRefused | StoreUnavailable:
     if isinstance(error, TimeoutError):
         return unreachable(where, f"no answer within {CONNECT_SECONDS:.0f} seconds")
     if isinstance(error, OSError | asyncpg.PostgresConnectionError | asyncpg.InterfaceError):
-        return unreachable(where, getattr(error, "strerror", None) or "it hung up")
+        return unreachable(where, reason(error))
     return refused(
         where, f"does not do what is asked of it ({type(error).__name__}): look into its log"
     )

@@ -23,6 +23,7 @@ from personal_auth.shared import (
     NAMESPACE,
     dumped,
     loaded,
+    reason,
     refused,
     unreachable,
 )
@@ -82,6 +83,15 @@ class RedisStore:
         for put in await self._read(page):
             yield put
 
+    async def others(self) -> int:
+        try:
+            clients = await self._redis.client_list()
+            own = await self._redis.client_info()
+        except exceptions.ResponseError:  # few are allowed to ask this
+            return 0
+        here = (NAMESPACE, str(own["db"]))
+        return sum((c["name"], c["db"]) == here and c["id"] != str(own["id"]) for c in clients)
+
     async def reach(self) -> None:
         try:
             await self.get("key", collection="owner")
@@ -103,6 +113,7 @@ class RedisStore:
                 socket_timeout=CALL_SECONDS,
                 socket_connect_timeout=CONNECT_SECONDS,
                 decode_responses=True,
+                client_name=NAMESPACE,
                 # Once more at once, for a connection that was dropped while nobody used it. A
                 # server that does not answer is not asked again.
                 retry=Retry(NoBackoff(), 1, (exceptions.ConnectionError,)),
@@ -143,8 +154,8 @@ def _milliseconds(ttl: SupportsFloat | None) -> int | None:
 
 
 def _explained(error: Exception, where: str) -> StartRefused | StoreUnavailable:
-    reasons = [error, error.__cause__, error.__context__]
-    if any(isinstance(reason, ssl.SSLError) for reason in reasons):
+    chain = [error, error.__cause__, error.__context__]
+    if any(isinstance(each, ssl.SSLError) for each in chain):
         return refused(
             where,
             "speaks no TLS or has a certificate that is not trusted: write redis:// for a Redis"
@@ -170,7 +181,4 @@ def _explained(error: Exception, where: str) -> StartRefused | StoreUnavailable:
 def _why(error: Exception) -> str:
     if isinstance(error, exceptions.TimeoutError | asyncio.TimeoutError):
         return f"no answer within {CONNECT_SECONDS:.0f} seconds"
-    reasons = (error.__cause__, error.__context__, error)
-    return next(
-        (r.strerror for r in reasons if isinstance(r, OSError) and r.strerror), "it hung up"
-    )
+    return reason(error.__cause__, error.__context__, error)

@@ -32,7 +32,6 @@ OPTIONS = {
         "sslrootcert",
         "sslcert",
         "sslkey",
-        "application_name",
         "options",
         "target_session_attrs",
     },
@@ -104,7 +103,7 @@ def named(url: str) -> str:
     host = parts.hostname or dict(parse_qsl(parts.query)).get("host", "")
     shown = f"[{host}]" if ":" in host else host
     kind = "Redis" if _driver(url) == REDIS else "PostgreSQL"
-    return f"The {kind} at {shown}{f':{parts.port}' if parts.port else ''}"
+    return f"The {kind} at {shown}{f':{parts.port}' if parts.port else ''}{parts.path.rstrip('/')}"
 
 
 def _as_in(example: str) -> str:
@@ -114,7 +113,7 @@ def _as_in(example: str) -> str:
 def _check_path(driver: str, path: str, example: str) -> None:
     if driver == REDIS and path and not path.isdecimal():
         raise ValueError(f"a Redis has databases by number: {_as_in(example)}")
-    if driver == POSTGRES and not path:
+    if driver == POSTGRES and (not path or "@" in path or "/" in path):
         raise ValueError(f"it names no database: {_as_in(example)}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator
 from typing import Protocol, runtime_checkable
 
@@ -28,6 +29,10 @@ class SharedStore(KeyValue, Protocol):
 
     def rows(self) -> AsyncIterator[Put]:
         """Yields everything that is stored, with its remaining time to live."""
+        ...
+
+    async def others(self) -> int:
+        """Counts the connections of others like this one, as far as the store tells it."""
         ...
 
     async def reach(self) -> None:
@@ -63,11 +68,20 @@ def loaded(text: str) -> Record:
 
 def refused(where: str, what: str) -> StartRefused:
     """Returns the sentence about a store that answers and refuses; `what` is cause and cure."""
-    return StartRefused(f"{where} (MCP_STORAGE_URL) {what}.")
+    return StartRefused(f"{where} {what}.")
 
 
 def unreachable(where: str, why: str) -> StoreUnavailable:
     """Returns the sentence about a store that does not answer now."""
     return StoreUnavailable(
-        f"{where} (MCP_STORAGE_URL) cannot be reached ({why}): start it, or correct the address."
+        f"{where} cannot be reached ({why}): start it, or correct MCP_STORAGE_URL."
     )
+
+
+def reason(*errors: BaseException | None) -> str:
+    """Returns why nothing was heard, in the system's words: an error's own may hold more."""
+    for error in errors:
+        if isinstance(error, OSError) and error.errno:
+            known = error.errno > 0  # a name that is not known has numbers of its own
+            return os.strerror(error.errno) if known else str(error.strerror)
+    return "it does not answer"

@@ -1,4 +1,4 @@
-"""The commands: serve, password, connections, clients, doctor."""
+"""The commands: serve, password, connections, clients, state, doctor."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _ask_password() -> tuple[str, bool]:
 def _commands() -> None:
     import cyclopts
 
-    from personal_server import connections
+    from personal_server import connections, state
 
     app = cyclopts.App(
         name=answers()["project_name"], help="A private MCP server.", version_flags=[]
@@ -163,6 +163,9 @@ def _commands() -> None:
     listing.default(connections.show)
     listing.command(connections.revoke)
     app.command(listing)
+    storing = cyclopts.App(name="state", help="Take the state to another store.")
+    storing.command(state.move_to, name="move")
+    app.command(storing)
     app()
 
 
