@@ -54,8 +54,8 @@ def store() -> Moody:
 
 
 def readiness(store: Moody, *, kept: float = 60.0) -> Readiness:
-    limits = Limits(readiness_seconds=kept, readiness_wait_seconds=0.2)
-    return Readiness(Records(store, call_seconds=0.1).prove, limits)
+    limits = Limits(readiness_seconds=kept, readiness_wait_seconds=10)
+    return Readiness(Records(store).prove, limits)
 
 
 async def is_ready(readiness: Readiness) -> bool:
@@ -94,7 +94,7 @@ async def test_a_store_that_hangs_is_not_ready_in_bounded_time_and_is_asked_once
     store: Moody,
 ) -> None:
     limits = Limits(readiness_seconds=0.0, readiness_wait_seconds=0.2)
-    asked = Readiness(Records(store, call_seconds=30).prove, limits)
+    asked = Readiness(Records(store, call_seconds=60).prove, limits)
     store.mood = "stubborn"
     began = time.monotonic()
 
@@ -105,7 +105,7 @@ async def test_a_store_that_hangs_is_not_ready_in_bounded_time_and_is_asked_once
         await asyncio.sleep(0.01)
 
     assert (set(answers), store.writes) == ({False}, 1)
-    assert took < 1
+    assert took < 5
 
 
 @in_a_loop
@@ -121,7 +121,7 @@ async def test_a_driver_that_does_not_give_up_when_it_is_told_to_is_not_waited_f
     took = time.monotonic() - began
     store.mood = "well"
 
-    assert took < 1
+    assert took < 5
 
 
 @in_a_loop
