@@ -238,34 +238,3 @@ def test_the_dockerfile_shows_what_a_compose_override_has_to_say(
 
     arguments = yaml.safe_load(shown[1])["services"]["server"]["build"]["args"]
     assert set(arguments) <= set(re.findall(r"^ARG (\w+)=", text, re.MULTILINE))
-
-
-@pytest.mark.parametrize(
-    ("packages", "installed"),
-    [("", []), ("ffmpeg poppler-utils", ["ffmpeg", "poppler-utils"])],
-    ids=["none", "two"],
-)
-def test_the_image_gets_the_debian_packages_that_are_asked_for(
-    project: Path, tmp_path: Path, packages: str, installed: list[str]
-) -> None:
-    """Runs the line with programs that stand in for Debian's; a real build is not made here."""
-    text = (project / "Dockerfile").read_text().replace("\\\n", "")
-    line = re.search(r"^RUN (test -z .*)$", text, re.MULTILINE)
-    assert line
-    for program in ("apt-get", "rm"):
-        (tmp_path / program).write_text(f'#!/bin/sh\necho {program} "$@"\n')
-        (tmp_path / program).chmod(0o755)
-
-    done = subprocess.run(
-        ["/bin/sh", "-c", line[1]],
-        env={"PATH": str(tmp_path), "DEBIAN_PACKAGES": packages},
-        capture_output=True,
-        text=True,
-    )
-
-    assert done.returncode == 0, done.stderr
-    given = [said.split() for said in done.stdout.splitlines() if "install" in said.split()]
-    assert given == [["apt-get", "install", "-y", "--no-install-recommends", *installed]] * bool(
-        installed
-    )
-    assert ("rm -rf" in done.stdout) == bool(installed)

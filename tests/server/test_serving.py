@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import select
-import signal
 import stat
 import subprocess
 import sys
@@ -42,7 +41,7 @@ def test_the_defaults_serve_at_once_and_a_connected_client_survives_kill_9(run: 
     assert before == after
     assert all(tool["name"].startswith("myserver_") for tool in after["tools"])
     assert connection.refresh().status_code == 200
-    assert again.stop() == -signal.SIGTERM  # after it has closed everything:
+    assert again.stop() == 0  # after it has closed everything:
     assert not (again.project / ".oauth-state" / "control.sock").exists()
 
 
@@ -354,4 +353,4 @@ def test_tools_find_their_secrets_of_the_env_file(run: Run, project: Path) -> No
         "import os\n\nKEY = os.environ['WEATHER_API_KEY']\n"
     )
 
-    assert run().stop() == -signal.SIGTERM
+    assert run().stop() == 0

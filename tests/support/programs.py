@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -155,6 +156,7 @@ def need_client(name: str) -> str:
 def need(name: str) -> str:
     """Returns the path of a program, or skips the test that asks for it."""
     places = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
+    places += [Path("/usr/sbin"), Path(sys.executable).parent]
     path = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *map(str, places)]))
     if path is None:
         pytest.skip(f"the program {name} is not installed")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import anyio
 import fastmcp
@@ -82,6 +84,9 @@ def run(settings: Settings) -> None:
         StartRefused: The store refuses; one that does not answer is waited for, with 503.
         SystemExit: The state cannot be used; the reason was printed, the code is 2.
     """
+    # Also while it starts, and as process 1 of a container, which no signal ends by itself. What
+    # serves takes this over, closes everything, and then raises the signal again.
+    signal.signal(signal.SIGTERM, _end)
     logs.configure(settings.log_format)
     fastmcp.settings.check_for_updates = "off"
     server = build(settings)
@@ -123,6 +128,10 @@ def _try_store(url: str | None) -> None:
             asyncio.run(reach(url))
         except StoreUnavailable as error:  # it may come later, as after a power cut
             logger.warning("%s Until then this server answers 503.", error.description)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -8,8 +8,6 @@ import os
 import sys
 from collections.abc import Callable
 
-from dotenv import load_dotenv
-
 from personal_auth import StartRefused
 from personal_auth.errors import Refused
 from personal_auth.owner import generate_password, hash_password
@@ -18,8 +16,8 @@ from personal_server.settings import (
     SettingRefused,
     Settings,
     answers,
-    env_file,
     load,
+    publish,
 )
 
 
@@ -46,10 +44,11 @@ def main() -> None:
 
 def serve() -> None:
     """Serve until Ctrl+C."""
-    from personal_server import app
+    from personal_server import app, volumes
 
     settings = load()
-    load_dotenv(env_file(), encoding="utf-8")  # also for the tools, as a container does it
+    volumes.check(settings)
+    publish()
     app.run(settings)
 
 

@@ -14,7 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from dotenv.parser import parse_stream
+from dotenv import load_dotenv
+from dotenv.parser import Binding, parse_stream
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -42,6 +43,9 @@ PREFIX = "MCP_"
 DOMAIN = re.compile(  # claude.ai, localhost, own.example:8443, cursor://anysphere.cursor-mcp
     r"(?:[a-z][a-z0-9+.-]*://)?[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,4})?\Z"
 )
+
+# Between which quotes Docker Compose and python-dotenv take which backslashes for different things.
+READ_DIFFERENTLY = re.compile(r"""'.*\\\\|".*\\['abfv]""")
 
 # Which redirect domains an answer to the question `clients` stands for.
 CLIENT_DOMAINS = {
@@ -158,6 +162,7 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[Words, AfterValidator(_networks)] = ()
     log_format: Literal["text", "json"] = "text"
     responses: Literal["json", "sse"] = "json"
+    require_volumes: bool = False
 
     @classmethod
     def settings_customise_sources(
@@ -168,8 +173,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Lets the environment win over `.env`, and both over the answers."""
-        return env_settings, dotenv_settings, init_settings
+        """Lets the environment win over what `load` hands in: `.env` and the answers."""
+        return env_settings, init_settings
 
     @field_validator("clients")
     @classmethod
@@ -195,8 +200,8 @@ def load() -> Settings:
     file = env_file()
     try:
         _refuse_misspelt(file)
-        values: dict[str, Any] = {"_env_file": file, "_env_file_encoding": "utf-8"}
-        settings = Settings(**values, **_from_answers())
+        written = {name.removeprefix(PREFIX).lower(): text for name, text in _written(file)}
+        settings = Settings(**(_from_answers() | written))
     except ValidationError as error:
         raise SettingRefused(_sentence(error)) from None
     except UnicodeDecodeError:
@@ -246,7 +251,7 @@ def _from_answers() -> dict[str, Any]:
 
 def _refuse_misspelt(file: Path) -> None:
     known = [PREFIX + name.upper() for name in Settings.model_fields]
-    for name in _names_in(file):
+    for name in (binding.key or "" for binding in _bindings(file)):
         if name.startswith(PREFIX) and name not in known:
             close = difflib.get_close_matches(name, known, 1, 0)[0]
             raise SettingRefused(f"{name} in {file} is no setting: did you mean {close}?")
@@ -256,7 +261,43 @@ def _refuse_misspelt(file: Path) -> None:
             raise SettingRefused(f"{name} is no setting: did you mean {close_ones[0]}?")
 
 
-def _names_in(file: Path) -> list[str]:
+def publish() -> None:
+    """Puts what `.env` says into the environment, for the tools, as a container does it."""
+    for name, text in _written(env_file()):
+        os.environ.setdefault(name, text)
+    load_dotenv(env_file(), encoding="utf-8")
+
+
+def _written(file: Path) -> list[tuple[str, str]]:
+    """Returns the settings in the file that have a value, as they are written there."""
+    for binding in _bindings(file):
+        _refuse_ambiguous(binding, file)
+    return [
+        (binding.key.upper(), binding.value)
+        for binding in _bindings(file)
+        if binding.key and binding.key.upper().startswith(PREFIX) and binding.value
+    ]
+
+
+def _refuse_ambiguous(binding: Binding, file: Path) -> None:
+    """Refuses what Docker Compose, which reads the same file, would take for something else."""
+    name = (binding.key or "").upper()
+    if not name.startswith(PREFIX) or not binding.value:
+        return
+    text = binding.original.string.partition("=")[2].lstrip()
+    if READ_DIFFERENTLY.search(text):
+        raise SettingRefused(
+            f"{name} in {file} has a backslash in its quotes that Docker Compose reads in another"
+            " way: choose a value without it."
+        )
+    if "$" in binding.value and not text.startswith("'"):
+        raise SettingRefused(
+            f"{name} in {file} has a $ outside of single quotes, which Docker Compose replaces:"
+            f" write {name}='...', with the value as it is between them."
+        )
+
+
+def _bindings(file: Path) -> list[Binding]:
     if not file.is_file():
         return []
     with file.open(encoding="utf-8") as stream:
@@ -267,7 +308,7 @@ def _names_in(file: Path) -> list[str]:
                 f"{file} cannot be read at line {binding.original.line}: write NAME=value, put a"
                 " value that has a single quote in it in double quotes, and close every quote."
             )
-    return [binding.key for binding in bindings if binding.key]
+    return bindings
 
 
 PLAINLY = {  # where pydantic speaks to programmers
