@@ -24,6 +24,7 @@ FREE_OF_FRAMEWORKS = {
     "limits",
     "moving",
     "owner",
+    "readiness",
     "records",
     "postgres_store",
     "redirects",

@@ -606,6 +606,31 @@ def test_a_store_that_is_away_at_the_start_is_503_until_it_comes_back(
         site.stop()
 
 
+def test_a_password_that_was_stored_by_a_call_that_failed_is_told_all_the_same(
+    tmp_path: Path, clock: Clock
+) -> None:
+    class Interrupted(MemoryStore):
+        fails = True
+
+        async def put(self, key: str, value: Any, **options: Any) -> None:
+            await super().put(key, value, **options)
+            if key == "password" and self.fails:
+                self.fails = False
+                raise ConnectionError
+
+    site = Site(tmp_path / "state", clock, client_storage=Interrupted(), password=None)
+    try:
+        app, owner = App.register(site), site.visitor()
+        [left] = (tmp_path / "state").iterdir()
+        ticket = ticket_of(owner.get("/authorize", params=app.query()))
+        password = left.read_text().strip()
+        answer = owner.submit(ticket=ticket, password=password, decision="approve")
+        assert (left.name, answer.status_code) == ("initial-password", 303)
+        assert not left.exists()
+    finally:
+        site.stop()
+
+
 def test_a_long_registration_is_found_at_once_on_any_store(tmp_path: Path, clock: Clock) -> None:
     limits = Limits(sealed_client_id=0)
     site = Site(tmp_path / "state", clock, client_storage=MemoryStore(), limits=limits)

@@ -17,7 +17,14 @@ import httpx
 import pytest
 
 from tests.support.owner import connect, rpc
-from tests.support.process import MAIN, Running, command, environment, free_port
+from tests.support.process import (
+    MAIN,
+    Running,
+    command,
+    environment,
+    free_port,
+    wait_for_readiness,
+)
 
 Run = Callable[..., Running]
 
@@ -108,6 +115,38 @@ def test_health_needs_no_token_and_shows_no_banner(run: Run) -> None:
     assert "server" not in answer.headers
     assert "FastMCP" not in server.log
     assert "Update available" not in server.log
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_probes_answer_whoever_asks_by_address_and_say_nothing_else(run: Run, path: str) -> None:
+    server = run()
+
+    answer = httpx.get(f"{server.url}{path}", trust_env=False, headers={"host": "10.0.0.7:8050"})
+    door = httpx.get(f"{server.url}/mcp", trust_env=False, headers={"host": "10.0.0.7:8050"})
+
+    assert (answer.status_code, door.status_code) == (200, 421)
+    assert answer.text in {"ok\n", '{"status":"ready"}'}
+
+
+def test_a_server_whose_state_cannot_be_written_says_so_until_it_can_be(run: Run) -> None:
+    server = run()
+    connection = connect(server.url, server.password)
+    state, away = server.project / ".oauth-state", server.project / "away"
+
+    before = httpx.get(f"{server.url}/readyz", trust_env=False)
+    state.rename(away)
+    refused = connection.refresh()
+    without = wait_for_readiness(server.url, 503)
+    alive = httpx.get(f"{server.url}/healthz", trust_env=False)
+    away.rename(state)
+    after = wait_for_readiness(server.url, 200)
+
+    assert (before.status_code, before.json()) == (200, {"status": "ready"})
+    assert refused.status_code == 503
+    assert without.json() == refused.json()
+    assert without.headers["retry-after"] == "5"
+    assert (alive.status_code, after.status_code) == (200, 200)
+    assert connection.refresh().status_code == 200
 
 
 def test_the_log_names_the_file_with_the_password_and_not_the_password(run: Run) -> None:

@@ -52,6 +52,17 @@ def wait_until_healthy(url: str, ended: Callable[[], bool]) -> bool:
     return False
 
 
+def wait_for_readiness(url: str, status: int, seconds: float = 20) -> httpx.Response:
+    """Returns the answer of `/readyz` once it has this status; it may change once a second."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = httpx.get(f"{url}/readyz", trust_env=False, timeout=seconds)
+        if answer.status_code == status:
+            return answer
+        assert time.monotonic() < deadline, f"/readyz says {answer.status_code}: {answer.text}"
+        time.sleep(0.05)
+
+
 class Running:
     """A server that was started and answers."""
 

@@ -46,7 +46,7 @@ def redis() -> Iterator[str]:
     arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     process = subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL)
     try:
-        _wait_for(port)
+        wait_for(port)
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         process.terminate()
@@ -63,16 +63,16 @@ def postgres() -> Iterator[str]:
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             shutil.chown(folder, "postgres")
         options = f"-c listen_addresses=127.0.0.1 -c fsync=off -p {port} -k {folder}"
-        _as_postgres(
+        as_postgres(
             folder, tools / "initdb", "-D", data, "-U", "owner", "-A", "trust", "-E", "UTF8"
         )
-        _as_postgres(
+        as_postgres(
             folder, tools / "pg_ctl", "-D", data, "-w", "-l", data / "log", "-o", options, "start"
         )
         try:
             yield f"postgresql://owner@127.0.0.1:{port}/postgres"
         finally:
-            _as_postgres(folder, tools / "pg_ctl", "-D", data, "-m", "immediate", "stop")
+            as_postgres(folder, tools / "pg_ctl", "-D", data, "-m", "immediate", "stop")
 
 
 @contextmanager
@@ -97,7 +97,7 @@ def caddy(folder: Path, behind: int) -> Iterator[tuple[str, Path]]:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     root = folder / "caddy/pki/authorities/local/root.crt"
     try:
-        _wait_for(port)
+        wait_for(port)
         while not root.exists():
             time.sleep(0.02)
         yield f"https://localhost:{port}", root
@@ -135,7 +135,7 @@ def nginx(folder: Path, behind: int, *directives: str, host: str = "") -> Iterat
     """)
     process = subprocess.Popen([program, "-p", str(folder), "-c", str(config), "-e", "stderr"])
     try:
-        _wait_for(port)
+        wait_for(port)
         yield f"http://localhost:{port}"
     finally:
         process.terminate()
@@ -170,14 +170,14 @@ def free_port() -> int:
         return port
 
 
-def _as_postgres(folder: str, *command: object) -> None:
+def as_postgres(folder: str, *command: object) -> None:
     user: dict[str, Any] = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
     subprocess.run(
         [str(part) for part in command], cwd=folder, check=True, capture_output=True, **user
     )
 
 
-def _wait_for(port: int) -> None:
+def wait_for(port: int) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         with socket.socket() as probe:

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -94,11 +94,20 @@ class Site:
         return Visitor(self, headers)
 
 
+class Place(Protocol):
+    """Where somebody comes to: a server's port on this machine."""
+
+    @property
+    def port(self) -> int: ...
+
+    def visitor(self, **headers: str) -> Visitor: ...
+
+
 @dataclass
 class Visitor:
     """A browser or a program: requests by the public name, cookies kept by hand."""
 
-    site: Site
+    site: Place
     headers: dict[str, str] = field(default_factory=dict)
     cookies: dict[str, str] = field(default_factory=dict)
 
@@ -143,13 +152,13 @@ class Visitor:
 class App:
     """An MCP client: a registration and a PKCE pair."""
 
-    site: Site
+    site: Place
     registration: dict[str, Any]
     redirect_uri: str = CALLBACK
     verifier: str = field(default_factory=lambda: secrets.token_urlsafe(48))
 
     @classmethod
-    def register(cls, site: Site, *redirect_uris: str, **metadata: Any) -> App:
+    def register(cls, site: Place, *redirect_uris: str, **metadata: Any) -> App:
         uris = list(redirect_uris) or [CALLBACK]
         body = {"client_name": "Test app", "redirect_uris": uris, **metadata}
         answer = site.visitor().post("/register", json=body)
@@ -218,7 +227,7 @@ def approve(app: App, owner: Visitor | None = None, **changes: str | None) -> st
     return answer_of(answer)["code"]
 
 
-def connect(site: Site, **metadata: Any) -> tuple[App, dict[str, Any]]:
+def connect(site: Place, **metadata: Any) -> tuple[App, dict[str, Any]]:
     """Takes an app all the way; returns it and its token answer."""
     app = App.register(site, **metadata)
     answer = app.redeem(approve(app))

@@ -1,19 +1,34 @@
-"""What a first start makes, once: the key that seals, and a password that its owner is told."""
+"""What a first start makes, once: the key that seals, and a password that its owner is told.
+
+Of servers that start at once on one store each proposes a password, in a file of its own, for they
+may have one state directory. Only then is it stored, so that none is stored that nobody was told.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import sys
+from dataclasses import dataclass, field
 
 from personal_auth import audit
 from personal_auth.audit import Event
 from personal_auth.errors import StartRefused
 from personal_auth.owner import generate_password, hash_password
 from personal_auth.sealing import Sealer
-from personal_auth.statedir import StateDir
+from personal_auth.statedir import PASSWORD_FILE, StateDir
 from personal_auth.store import Put, Record
 
 KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A password that holds if its record is the one that is stored; `file` has it meanwhile."""
+
+    password: str = field(repr=False)
+    put: Put
+    file: str
 
 
 class FirstStart:
@@ -21,6 +36,7 @@ class FirstStart:
 
     def __init__(self, state_dir: StateDir) -> None:
         self._state_dir = state_dir
+        self._proposal: Proposal | None = None
 
     def missing(
         self, key: Record | None, password_record: Record | None, make_password: bool
@@ -40,6 +56,46 @@ class FirstStart:
         password = generate_password()
         puts.append(Put("owner", "password", {"hash": hash_password(password)}))
         return puts, password
+
+    def propose(
+        self, key: Record | None, password_record: Record | None, make_password: bool
+    ) -> list[Put]:
+        """Returns what is missing in a store that other servers may be filling just now.
+
+        An attempt that failed may have stored the password all the same: the next one proposes
+        it again.
+
+        Raises:
+            StartRefused: The password cannot be left for its owner.
+        """
+        earlier = self._proposal
+        puts, password = self.missing(key, password_record, make_password and earlier is None)
+        if password is not None:
+            file = f"{PASSWORD_FILE}.{secrets.token_hex(4)}"
+            if not sys.stdout.isatty():
+                self._state_dir.write_password(password, file)
+            self._proposal = Proposal(password, puts[-1], file)
+        elif earlier is not None and password_record is None:
+            puts.append(earlier.put)
+        return puts
+
+    def settle(self, password_record: Record | None) -> None:
+        """Tells the owner of the proposed password if that is the one which is stored."""
+        proposal, self._proposal = self._proposal, None
+        if proposal is None:
+            return
+        if password_record == proposal.put.value:
+            if not sys.stdout.isatty():
+                with contextlib.suppress(OSError):  # then it lies beside the file that is named
+                    self._state_dir.rename_password(proposal.file)
+            self.show(proposal.password)
+            return
+        self._state_dir.forget_password(proposal.file)
+        audit.record(
+            Event.PASSWORD_MADE,
+            "Another replica made the password: its log names the file with it. The command"
+            " `password` sets another one.",
+        )
 
     def leave(self, password: str | None) -> None:
         """Writes a generated password to a file when there is no terminal to show it on."""

@@ -2,7 +2,8 @@
 
 In this order: the bounds of the request line, the Host (a foreign one is DNS rebinding), the
 Origin, CORS for what other pages may read, trailing slashes, and on the MCP endpoint the bearer
-token. A missing or refused token is answered here, before any protocol check.
+token. A missing or refused token is answered here, before any protocol check. Only probes, which
+say nothing but whether they are well, pass by all of that.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from personal_auth.scopes import RESOURCE_SCOPES
 
 OPEN_PATHS = {"/register", "/token", "/revoke"}
 OWN_PATHS = {MCP_PATH, "/authorize"}
+PROBES = {"/healthz", "/readyz"}  # of containers and balancers, which ask by address
 EXPOSED = "WWW-Authenticate, Mcp-Session-Id, Retry-After"
 HEADER_LIST = re.compile(r"[A-Za-z0-9\-]{1,64}(?: ?, ?[A-Za-z0-9\-]{1,64}){0,31}\Z")
 
@@ -43,7 +45,8 @@ class Front:
         check: Returns what an access token opens, or raises InvalidToken.
         admit: Marks a scope as authenticated, in the way the framework expects it.
         address: Returns where a request came from.
-        start: Called before the first request; may be called many times.
+        start: Called with how long to wait for it, before the first request; may be called
+            many times.
         stop: Called at the end of the lifespan.
     """
 
@@ -56,7 +59,7 @@ class Front:
         check: Check,
         admit: Admit,
         address: Callable[[Scope], str],
-        start: Callable[[], Awaitable[None]],
+        start: Callable[[float | None], Awaitable[None]],
         stop: Callable[[], Awaitable[None]],
     ) -> None:
         self._app = app
@@ -79,10 +82,13 @@ class Front:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["path"] in PROBES:
+            await self._app(scope, receive, _in_json(scope, receive, send))
+            return
         caller.set(self._address(scope))
         try:
             with suppress(StoreUnavailable):  # whoever needs the state is told by whoever asks it
-                await self._start()
+                await self._start(self._limits.start_wait_seconds)
             answer = await self._examine(scope)
         except Refused as error:
             answer = refusal(error)
@@ -99,7 +105,7 @@ class Front:
             # Before the server hears of it: afterwards it may end every task at once.
             if message["type"] == "lifespan.startup.complete":
                 with suppress(StoreUnavailable):  # the server starts, and answers 503 until then
-                    await self._start()
+                    await self._start(None)
             elif message["type"].startswith("lifespan.shutdown."):
                 await self._stop()
             await send(message)

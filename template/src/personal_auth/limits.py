@@ -57,4 +57,7 @@ class Limits:
 
     # The store.
     store_call_seconds: float = 5.0
+    start_wait_seconds: float = 2.0  # of a request, while the state cannot be opened yet
+    readiness_seconds: float = 1.0  # whoever asks again before that is told the same
+    readiness_wait_seconds: float = 2.0
     write_later_seconds: float = 1.0  # how long a change that nobody waits for may stay in memory

@@ -10,10 +10,11 @@ from personal_auth import audit
 from personal_auth.audit import Event
 from personal_auth.errors import StoreUnavailable
 from personal_auth.shared import SharedStore
-from personal_auth.store import KeyValue, Listing, Put, Record, SnapshotStore
+from personal_auth.store import KeyValue, Listing, Put, Record, SnapshotStore, looked_at
 
 T = TypeVar("T")
 
+PROBE_SECONDS = 60  # how long the record of a proof may stay
 SETTLE_SECONDS = 1.0  # how long replicas that start at once wait before they read back
 
 
@@ -22,6 +23,7 @@ class Records:
 
     def __init__(self, store: KeyValue, call_seconds: float = 5.0) -> None:
         self._seconds = call_seconds
+        self._failed = False
         self.use(store)
 
     def use(self, store: KeyValue) -> None:
@@ -57,6 +59,12 @@ class Records:
         if self._snapshot is not None:
             await self._bounded(self._snapshot.flush())
 
+    async def prove(self) -> None:
+        """Shows that the state can be written; in one file, that no write of it is owed."""
+        if self._snapshot is None:
+            await self.put(Put("readiness", "probe", {}, PROBE_SECONDS))
+        await self.settle()
+
     async def put_new(self, *puts: Put) -> list[Record]:
         """Writes what is not there yet; returns what holds, whoever wrote it.
 
@@ -90,9 +98,30 @@ class Records:
 
     async def _bounded(self, call: Coroutine[Any, Any, T]) -> T:
         try:
-            return await asyncio.wait_for(call, self._seconds)
+            answer = await _in_time(call, self._seconds)
         except StoreUnavailable:
             raise
         except Exception as error:
+            self._failed = True
             audit.record(Event.STORE_FAILED, reason=type(error).__name__)
             raise StoreUnavailable from error
+        if self._failed:
+            self._failed = False
+            audit.record(Event.STORE_BACK)
+        return answer
+
+
+async def _in_time(call: Coroutine[Any, Any, T], seconds: float) -> T:
+    # Not by wait_for, which waits until the call has ended: a driver whose server hangs may take
+    # for ever to give up (asyncpg first asks that server to cancel).
+    task = asyncio.ensure_future(call)
+    task.add_done_callback(looked_at)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    if not done:
+        task.cancel()
+        raise TimeoutError
+    return task.result()

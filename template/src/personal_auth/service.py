@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,12 +28,13 @@ from personal_auth.grants import Connection, Grants
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
 from personal_auth.owner import Owner
+from personal_auth.readiness import Readiness
 from personal_auth.records import Records
 from personal_auth.registration import Registrations
 from personal_auth.sealing import Sealer
 from personal_auth.shared import SharedStore
 from personal_auth.statedir import StateDir
-from personal_auth.store import KeyValue, Put, SnapshotStore, cause
+from personal_auth.store import KeyValue, Put, SnapshotStore, cause, looked_at
 
 LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS = 20, 0.05
 
@@ -73,6 +75,7 @@ class Service:
         self._control: ControlServer | None = None
         self._started = False
         self._starting: asyncio.Task[None] | None = None
+        self.readiness = Readiness(self._prove, plan.limits)
         self.clients = Clients(
             self.records,
             Registrations(self.records, self.sealer, plan.limits, plan.clock),
@@ -110,6 +113,7 @@ class Service:
         Raises:
             InvalidToken: Nothing; or its client was taken out of the settings.
         """
+        self.sealer()  # a store that did not answer at the start is not waited for here
         connection = await self.grants.check(access)
         if connection.own_client and connection.client_id not in self._plan.own_clients:
             raise InvalidToken("The client is no longer in the server's settings.")
@@ -143,8 +147,11 @@ class Service:
             raise
         self._say_moved(self._snapshot)
 
-    async def start(self) -> None:
+    async def start(self, patience: float | None = None) -> None:
         """Opens what needs an event loop; all who ask at once wait for the one attempt.
+
+        Args:
+            patience: How many seconds to wait; the attempt goes on without whoever waited.
 
         Raises:
             StoreUnavailable: The store does not answer; the next call tries again.
@@ -152,8 +159,19 @@ class Service:
         if self._started:
             return
         if self._starting is None:
-            self._starting = asyncio.create_task(self._start())
-        await asyncio.shield(self._starting)
+            # Of no request in particular: what it logs names nobody's address.
+            loop = asyncio.get_running_loop()
+            self._starting = loop.create_task(self._start(), context=Context())
+            self._starting.add_done_callback(looked_at)
+        attempt = self._starting
+        await asyncio.wait({attempt}, timeout=patience)
+        if not attempt.done():
+            raise StoreUnavailable
+        attempt.result()
+
+    async def _prove(self) -> None:
+        await self.start()
+        await self.records.prove()
 
     async def _start(self) -> None:
         try:
@@ -269,32 +287,15 @@ class Service:
 
     async def _open_store(self) -> None:
         self._plan.state_dir.check_whole()
-        key, password_record = await self.records.get_together(
-            ("owner", "key"), ("owner", "password")
-        )
-        make_password = self._plan.password is None
-        puts, password = self._first.missing(key, password_record, make_password)
+        key, password = await self.records.get_together(("owner", "key"), ("owner", "password"))
+        puts = self._first.propose(key, password, self._plan.password is None)
         if puts:
-            shared = isinstance(self._plan.storage, SharedStore)
-            if not shared:
-                self._first.leave(password)  # first, as in the file
-            holding = await self.records.put_new(*puts)
-            if holding[-1] == puts[-1].value:
-                if shared:
-                    await self._leave_or_take_back(password)
-                self._first.show(password)
-            elif not shared:
-                self._first.forget()  # another replica's password holds
-            key = key or holding[0]
+            held = dict(
+                zip([put.key for put in puts], await self.records.put_new(*puts), strict=True)
+            )
+            key, password = held.get("key", key), held.get("password", password)
+        self._first.settle(password)
         self._sealer = sealer_of(key)
-
-    async def _leave_or_take_back(self, password: str | None) -> None:
-        """Leaves the password that holds; only now, for replicas may have one state directory."""
-        try:
-            self._first.leave(password)
-        except StartRefused:
-            await self.records.delete("owner", "password")
-            raise
 
     def _acquire(self) -> bool:
         """Takes the lock; waits a moment for a command that holds it."""

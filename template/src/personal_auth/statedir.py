@@ -185,7 +185,7 @@ class StateDir:
         """
         replace_durably(self._still_held(), STATE_FILE, raw)
 
-    def write_password(self, password: str) -> None:
+    def write_password(self, password: str, name: str = PASSWORD_FILE) -> None:
         """Leaves a generated password where only the owner can read it.
 
         Raises:
@@ -194,7 +194,7 @@ class StateDir:
         try:
             folder = self._open() if self._held is None else os.dup(self._held[0])
             try:
-                replace_durably(folder, PASSWORD_FILE, f"{password}\n".encode())
+                replace_durably(folder, name, f"{password}\n".encode())
             finally:
                 os.close(folder)
         except OSError as error:
@@ -203,13 +203,17 @@ class StateDir:
                 f" ({error.strerror}): make room, or set MCP_PASSWORD."
             ) from error
 
-    def forget_password(self) -> None:
-        """Removes the file with the generated password, if it is there."""
+    def rename_password(self, name: str) -> None:
+        """Gives a password that was written under another name the one where owners look."""
+        os.replace(self.path / name, self.password_file)
+
+    def forget_password(self, name: str = PASSWORD_FILE) -> None:
+        """Removes the file with a generated password, if it is there."""
         with contextlib.suppress(FileNotFoundError):
             if self._held is None:  # a command beside a running server, or the state is elsewhere
-                self.password_file.unlink()
+                (self.path / name).unlink()
             else:
-                os.unlink(PASSWORD_FILE, dir_fd=self._held[0])
+                os.unlink(name, dir_fd=self._held[0])
 
     def _still_held(self) -> int:
         """Returns the open directory if its name still leads to the lock that is held."""

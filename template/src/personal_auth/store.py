@@ -181,7 +181,7 @@ class SnapshotStore:
             if self._writing is None or self._writing.get_loop() is not loop:
                 # Of no request in particular: what it logs names nobody's address.
                 self._writing = loop.create_task(self._write(), context=Context())
-                self._writing.add_done_callback(_looked_at)
+                self._writing.add_done_callback(looked_at)
             await asyncio.shield(self._writing)
 
     async def close(self) -> None:
@@ -252,7 +252,8 @@ def in_background(call: Coroutine[Any, Any, Any]) -> None:
     task.add_done_callback(_background.discard)
 
 
-def _looked_at(task: asyncio.Task[None]) -> None:
+def looked_at(task: asyncio.Task[Any]) -> None:
+    """Marks the failure of an ended task as known, whoever waited for it or nobody."""
     if not task.cancelled():
         task.exception()  # whoever waited was told; nobody may be waiting any more
 

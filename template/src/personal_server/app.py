@@ -7,7 +7,7 @@ import importlib
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
@@ -17,10 +17,12 @@ import anyio
 import fastmcp
 from fastmcp import FastMCP
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from personal_auth import Limits, PersonalAuthProvider, StartRefused, open_store
+from personal_auth.endpoints import refusal
 from personal_auth.errors import StoreUnavailable
+from personal_auth.readiness import Readiness
 from personal_auth.remote import reach
 from personal_server import logs, shipped
 from personal_server.sentences import OneSentence
@@ -58,18 +60,19 @@ def build(settings: Settings) -> FastMCP[Any]:
     Raises:
         ToolRefused: One of the owner's files cannot be used.
     """
-    given = answers()
+    given, auth = answers(), provider(settings)
     package, prefix = given["package_name"], given["tool_prefix"]
     server: FastMCP[Any] = FastMCP(
         name=given["project_name"],
         instructions=_instructions(package, prefix),
         version=_version(given["project_name"]),
-        auth=provider(settings),
+        auth=auth,
         middleware=[ListedNeverCalled(), OneSentence()],
     )
     add_tools(server, package, prefix)
     streams = settings.responses == "sse"
     server.custom_route("/healthz", methods=["GET"])(_streaming_healthz if streams else _healthz)
+    server.custom_route("/readyz", methods=["GET"])(_readyz(auth.service.readiness))
     _extend(server, package)
     return server
 
@@ -210,6 +213,17 @@ def _extend(server: FastMCP[Any], package: str) -> None:
 
 async def _healthz(request: Request) -> Response:
     return PlainTextResponse("ok\n")
+
+
+def _readyz(readiness: Readiness) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        try:
+            await readiness.check()
+        except StoreUnavailable as error:
+            return refusal(error)
+        return JSONResponse({"status": "ready"}, headers={"Cache-Control": "no-store"})
+
+    return answer
 
 
 async def _streaming_healthz(request: Request) -> Response:
