@@ -213,6 +213,16 @@ def test_the_tools_data_must_not_lie_beside_the_connections(
         load()
 
 
+@pytest.mark.parametrize("folder", ["data/state", "data/a/b"])
+def test_the_connections_must_not_lie_in_what_tools_read_and_backups_copy(
+    monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    monkeypatch.setenv("MCP_STATE_DIR", folder)
+
+    with pytest.raises(SettingRefused, match="MCP_STATE_DIR must not lie inside MCP_DATA_DIR"):
+        load()
+
+
 def test_a_file_that_is_no_text_is_refused(project: Path) -> None:
     (project / ".env").write_bytes(b"MCP_PORT=\xff\xfe")
 

@@ -214,6 +214,11 @@ def load() -> Settings:
             "MCP_DATA_DIR must not lie inside MCP_STATE_DIR, which holds the connections:"
             ' choose another folder, such as "data".'
         )
+    if data in state.parents:
+        raise SettingRefused(
+            "MCP_STATE_DIR must not lie inside MCP_DATA_DIR, which tools read and backups copy:"
+            ' choose a folder for each, such as "state" and "data".'
+        )
     return settings
 
 
