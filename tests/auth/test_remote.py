@@ -284,6 +284,21 @@ def test_four_that_start_at_once_on_an_empty_database_all_come_up(postgres: str)
     assert sorted(using(url, work)) == [False, False, False, True]
 
 
+def test_who_may_read_every_table_of_the_database_reads_nothing_of_the_state(postgres: str) -> None:
+    ask(postgres, "CREATE DATABASE shared")
+    url = postgres.rpartition("/")[0] + "/shared"
+    ask(url, "CREATE ROLE assistant LOGIN")
+    ask(url, "ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO assistant")
+    using(url, lambda store: store.put("key", {"key": "ab"}, collection="owner"))
+    assistant = url.replace("owner@", "assistant@")
+
+    assert ask(url, "SELECT count(*) FROM personal_auth") == 1
+    assert ask(assistant, "SELECT count(*) FROM personal_auth") == 0
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+        ask(assistant, "INSERT INTO personal_auth VALUES ('grants', 'x', '{}')")
+    assert "owner of the database and of that table" in refusal(assistant)
+
+
 def test_expired_rows_are_removed(postgres: str) -> None:
     async def work(store: SharedStore) -> None:
         assert isinstance(store, PostgresStore)
@@ -410,7 +425,7 @@ def test_tls_is_spoken_and_a_certificate_is_looked_at(tmp_path: Path) -> None:
     program = programs.need("redis-server")
     process = subprocess.Popen([program, *options, *files], cwd=folder, stdout=subprocess.DEVNULL)
     try:
-        programs._wait_for(port)
+        programs.wait_for(port)
         url = f"rediss://localhost:{port}/0"
         reaching(f"{url}?ssl_ca_certs={tmp_path / 'cert.pem'}")
         reaching(f"{url}?ssl_cert_reqs=none&ssl_check_hostname=false")
