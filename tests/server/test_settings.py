@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from personal_auth.owner import hash_password
 from personal_server import settings
-from personal_server.settings import SettingRefused, load
+from personal_server.settings import SettingRefused, load, publish
 
 ANSWERS: dict[str, Any] = {
     "public_url": "http://localhost:8050",
@@ -194,6 +195,20 @@ def test_a_bad_setting_is_one_sentence_that_names_it_and_the_cure(
     assert "SECRET" not in sentence
     if name == "MCP_PASSWORD":
         assert value not in sentence
+
+
+def test_of_a_setting_that_is_written_twice_the_last_holds_for_the_server_and_its_tools(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["MCP_DATA_DIR=first", "MCP_DATA_DIR=second", "MCP_PASSWORD=of an older time"]
+    (project / ".env").write_text("\n".join([*lines, "MCP_PASSWORD=", ""]))
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+
+    server = load()
+    publish()
+
+    assert (server.data_dir, server.password) == (project / "second", None)
+    assert load().data_dir == server.data_dir
 
 
 def test_a_misspelt_setting_in_the_file_is_refused_with_the_right_name(project: Path) -> None:

@@ -277,14 +277,13 @@ def publish() -> None:
 
 
 def _written(file: Path) -> list[tuple[str, str]]:
-    """Returns the settings in the file that have a value, as they are written there."""
+    """Returns the settings in the file that have a value, as written; the last of a name counts."""
+    found: dict[str, str] = {}
     for binding in _bindings(file):
         _refuse_ambiguous(binding, file)
-    return [
-        (binding.key.upper(), binding.value)
-        for binding in _bindings(file)
-        if binding.key and binding.key.upper().startswith(PREFIX) and binding.value
-    ]
+        if binding.key and binding.key.upper().startswith(PREFIX):
+            found[binding.key.upper()] = binding.value or ""
+    return [(name, text) for name, text in found.items() if text]
 
 
 def _refuse_ambiguous(binding: Binding, file: Path) -> None:
