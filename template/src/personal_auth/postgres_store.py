@@ -6,6 +6,7 @@ Every call is one statement. The times to live are counted by the database's clo
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -26,6 +27,10 @@ from personal_auth.shared import (
 )
 from personal_auth.store import Put, Record, in_background
 
+# It logs tracebacks while a server is away; whoever makes a call is told of that as it is.
+logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)
+
+# One always stays, by which `others` sees a server that nobody uses.
 LEAST_CONNECTIONS, MOST_CONNECTIONS = 1, 5
 PAGE = 1000  # rows in one step of a listing
 TIDY_SECONDS = 60 * 60
