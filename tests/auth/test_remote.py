@@ -25,6 +25,7 @@ from personal_auth.remote import named
 from personal_auth.shared import SharedStore
 from personal_auth.store import Put
 from tests.support import programs
+from tests.support.relay import relayed
 from tests.support.site import App, Clock, Site, approve, connect
 
 
@@ -151,6 +152,33 @@ def using(url: str, work: Work) -> Any:
             await store.close()
 
     return asyncio.run(opened())
+
+
+def test_a_change_whose_answer_is_lost_is_made_once_and_claimed_by_nobody(
+    redis: str, tmp_path: Path, clock: Clock
+) -> None:
+    port = int(redis.rpartition(":")[2].partition("/")[0])
+    with relayed(port) as relay:
+        url = redis.replace(f":{port}", f":{relay.port}")
+        site = Site(tmp_path / "lossy", clock, client_storage=open_store(url))
+        try:
+            waiting = App.register(site)
+            code = approve(waiting)
+            relay.lose_the_answer(b"DEL")
+            claims = [waiting.redeem(code) for _ in range(2)]
+            app, tokens = connect(site)
+            relay.lose_the_answer(b":refresh:")
+            renewed = [app.refresh(tokens["refresh_token"]).json() for _ in range(2)]
+            relay.lose_the_answer(b"DEL")
+            form = {"token": tokens["refresh_token"], "client_id": app.id}
+            revoked = site.visitor().post("/revoke", data=form)
+            opened = site.visitor().call(renewed[0]["access_token"])
+        finally:
+            site.stop()
+
+    assert [claim.json()["error"] for claim in claims] == ["invalid_grant"] * 2
+    assert renewed[0]["refresh_token"] == renewed[1]["refresh_token"]
+    assert (revoked.status_code, opened.status_code) == (200, 401)
 
 
 def drop_all(url: str) -> None:
