@@ -330,7 +330,7 @@ def test_who_may_read_every_table_of_the_database_reads_nothing_of_the_state(pos
 def test_expired_rows_are_removed(postgres: str) -> None:
     async def work(store: SharedStore) -> None:
         assert isinstance(store, PostgresStore)
-        await store.put("k", {}, collection="tidy", ttl=0.001)
+        await store.put("k", {}, collection="tidy", ttl=0)
         await store._run("execute", TIDY)
 
     using(postgres, work)
