@@ -8,6 +8,8 @@ lack chromium "chromium fonts-dejavu-core"
 lack redis-server redis-server
 lack caddy caddy
 lack nginx nginx-light
+lack curl curl
+lack systemd-analyze systemd
 lack ss iproute2
 lack lsof lsof
 [ "$(id -u)" != 0 ] || { lack mount mount && lack mkfs.ext4 e2fsprogs; }

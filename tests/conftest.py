@@ -1,12 +1,39 @@
 from __future__ import annotations
 
+import compileall
 import socket
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from personal_auth import audit
 from tests.generate.project import copy, snapshot
+
+# Take long with few tests, the longest first.
+LONG = (
+    *("update/test_lived_in", "auth/test_deaths", "auth/test_flood", "clients/test_hosted"),
+    *("journeys/test_journeys", "clients/test_mcp_remote", "update/test_connected"),
+    *("clients/test_node_clients", "clients/test_python_clients", "update/test_conflicts"),
+    *("update/test_adopting", "update/test_formats", "update/test_property", "test_workshop"),
+    *("conformance/test_server", "conformance/test_authorization", "auth/test_wire"),
+    *("auth/test_grants_hammer", "verify/test_own_tools", "verify/test_browser_mode"),
+)
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Lets the modules that take longest begin first, so that no worker waits long for the last."""
+
+    def rank(module: str) -> int:
+        return LONG.index(module) if module in LONG else len(LONG)
+
+    modules = [item.path.relative_to(HERE).with_suffix("").as_posix() for item in items]
+    tests = Counter(modules)
+    order = sorted(tests, key=lambda module: (rank(module), -tests[module]))
+    places = {module: place for place, module in enumerate(order)}
+    by_module = sorted(zip(modules, items, strict=True), key=lambda pair: places[pair[0]])
+    items[:] = [item for _, item in by_module]
 
 
 @pytest.fixture(autouse=True)
@@ -28,4 +55,5 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with the default answers; not to be changed."""
     project = tmp_path_factory.mktemp("rendered") / "my-server"
     copy(snapshot(tmp_path_factory.mktemp("template")), project)
+    compileall.compile_dir(project / "src", quiet=1)  # once, and not at each first start of a copy
     return project

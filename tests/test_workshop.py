@@ -46,7 +46,11 @@ def test_a_rendered_is_typed(rendered: Path) -> None:
 
 @pytest.mark.parametrize(
     "answers",
-    [{}, {"examples": [], "github": False, "tunnel": "none"}, {"examples": ["hello", "notes"]}],
+    [
+        {},
+        {"examples": [], "github": False, "tunnel": "none"},
+        {"examples": ["hello", "notes", "postgres"]},
+    ],
     ids=["defaults", "as little as possible", "every example"],
 )
 def test_a_rendered_project_passes_its_own_tests(tmp_path: Path, answers: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 from key_value.aio.stores.memory import MemoryStore
+from key_value.aio.wrappers.timeout import TimeoutWrapper
 
 from personal_auth import Limits, PersonalAuthProvider
 from personal_auth.control import ControlStore
@@ -653,3 +654,27 @@ def test_one_provider_can_serve_again_after_it_was_stopped(site: Site) -> None:
 
     assert asyncio.run(again()) == "Test app"
     site.start()
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["bare", "wrapped"])
+def test_a_store_that_cannot_name_every_key_says_so_and_revokes_all_the_same(
+    tmp_path: Path, clock: Clock, wrapped: bool
+) -> None:
+    store = TimeoutWrapper(MemoryStore()) if wrapped else MemoryStore()
+    site = Site(tmp_path / "state", clock, client_storage=store)
+
+    async def use() -> str:
+        grants = site.provider.service.grants
+        with pytest.raises(StoreUnavailable) as refused:
+            await grants.all()
+        gid = (await site.provider.service.check(tokens["access_token"])).grant_id
+        assert await grants.revoke(gid)
+        return refused.value.description
+
+    try:
+        _, tokens = connect(site)
+        said = asyncio.run_coroutine_threadsafe(use(), site.loop).result(10)
+        assert said == "This store cannot list what it holds; revoking still works."
+        assert site.visitor().call(tokens["access_token"]).status_code == 401
+    finally:
+        site.stop()

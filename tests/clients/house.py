@@ -15,8 +15,8 @@ from tests.support.approve import browser
 from tests.support.process import Running
 from tests.support.programs import CLIENTS, caddy, free_port
 from tests.support.publisher import Publisher
+from tests.support.site import PASSWORD, QUICK_HASH
 
-PASSWORD = "a password of some length"
 PROGRAM = Path(__file__).with_name("served.py")
 
 
@@ -107,7 +107,7 @@ def start(project: Path, port: int, url: str, **settings: str) -> Running:
         (str(PROGRAM),),
         MCP_PORT=str(port),
         MCP_PUBLIC_URL=url,
-        MCP_PASSWORD=PASSWORD,
+        MCP_PASSWORD=QUICK_HASH,
         MCP_TRUSTED_PROXIES="127.0.0.1",
         **settings,
     )

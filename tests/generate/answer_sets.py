@@ -19,8 +19,8 @@ DEFAULTS: dict[str, Any] = {
 # Every choice that a question offers. tests/generate/test_questions.py holds copier.yml to it.
 CHOICES: dict[str, list[str]] = {
     "clients": ["claude", "chatgpt", "cursor", "vscode", "local"],
-    "tunnel": ["cloudflared", "none"],
-    "examples": ["notes", "hello"],
+    "tunnel": ["cloudflared", "caddy", "nginx", "ngrok", "tailscale", "none"],
+    "examples": ["notes", "postgres", "hello"],
     "storage": ["file", "redis", "postgres"],
 }
 
@@ -54,6 +54,7 @@ ANSWER_SETS: dict[str, dict[str, Any]] = {
     "every choice": {name: CHOICES[name] for name in ("clients", "examples")},
     "no example": {"examples": []},
     "hello alone": {"examples": ["hello"]},
+    "postgres alone": {"examples": ["postgres"]},
     "no tunnel": {"tunnel": "none"},
     "no GitHub": {"github": False},
     "the least of everything": {
@@ -66,6 +67,14 @@ ANSWER_SETS: dict[str, dict[str, Any]] = {
     "a public address without a tunnel": {
         "public_url": "https://mcp.example.com:8443",
         "tunnel": "none",
+    },
+    **{
+        f"{tunnel} before a public address": {
+            "public_url": "https://mcp.example.com",
+            "tunnel": tunnel,
+        }
+        for tunnel in CHOICES["tunnel"]
+        if tunnel not in {"cloudflared", "none"}
     },
     "an IPv6 loopback": {"public_url": "http://[::1]:9000", "port": "9000"},
     "the state in Redis": {"storage": "redis"},

@@ -26,14 +26,6 @@ rules:
   indentation: {indent-sequences: consistent}
 """
 
-# Every key of cloudflared's configuration that a tunnel with ingress rules can use. A misspelt one
-# is only a warning to cloudflared, so that nobody would see it.
-CLOUDFLARED_KEYS = {
-    *("tunnel", "credentials-file", "ingress", "originRequest", "warp-routing"),
-    *("loglevel", "logfile", "metrics", "protocol", "no-autoupdate", "grace-period", "retries"),
-}
-INGRESS_KEYS = {"hostname", "path", "service", "originRequest"}
-
 
 def lint(*command: str | Path, folder: Path) -> None:
     program, *arguments = map(str, command)
@@ -131,27 +123,16 @@ def test_state_and_data_are_on_volumes_whose_names_do_not_depend_on_the_folder(
     assert server["container_name"] == "kitchen-helper"
 
 
-def test_the_tunnel_keeps_its_name_when_the_project_gets_another(render: Render) -> None:
-    renamed = render(project_name="chef", package_name="kitchen_helper")
-    text = (renamed / "deploy/cloudflared/config.yml").read_text()
-
-    assert yaml.safe_load(text)["tunnel"] == "kitchen-helper"
-    assert "credentials.json kitchen-helper\n" in text
-    assert "route dns kitchen-helper mcp.example.com\n" in text
-
-
 def test_the_port_is_the_same_everywhere(render: Render) -> None:
     project = render(port="9000")
 
     server = load(project / "compose.yml")["services"]["server"]
-    tunnel = load(project / "deploy/cloudflared/config.yml")
 
     assert server["ports"] == ["127.0.0.1:9000:9000"]
     assert server["environment"]["MCP_PORT"] == "9000"
     assert "9000" in server["healthcheck"]["test"][-1]
     assert "MCP_PORT=9000" in (project / "Dockerfile").read_text()
     assert "EXPOSE 9000" in (project / "Dockerfile").read_text()
-    assert tunnel["ingress"][0]["service"] == "http://localhost:9000"
 
 
 def test_the_health_check_is_python_that_compiles(project: Path) -> None:
@@ -188,42 +169,6 @@ def test_a_missing_env_file_is_no_error(render: Render) -> None:
     env_file = load(render() / "compose.yml")["services"]["server"]["env_file"]
 
     assert env_file == [{"path": ".env", "required": False}]
-
-
-def test_the_tunnel_comes_only_when_asked_for_twice(render: Render) -> None:
-    with_tunnel, without = render(), render(tunnel="none")
-
-    assert load(with_tunnel / "compose.yml")["services"]["tunnel"]["profiles"] == ["tunnel"]
-    assert list(load(without / "compose.yml")["services"]) == ["server"]
-    assert not [path for path in (without / "deploy").rglob("*") if path.is_file()]
-
-
-@pytest.mark.parametrize(
-    ("answers", "hostname"),
-    [
-        ({}, "mcp.example.com"),
-        ({"public_url": "http://[::1]:9000"}, "mcp.example.com"),
-        ({"public_url": "https://my.example.org"}, "my.example.org"),
-        ({"public_url": "https://my.example.org:8443"}, "my.example.org"),
-    ],
-)
-def test_cloudflared_would_accept_its_configuration(
-    render: Render, answers: dict[str, str], hostname: str
-) -> None:
-    path = render(**answers) / "deploy/cloudflared/config.yml"
-    configuration = load(path)
-
-    rules = configuration["ingress"]
-    assert set(configuration) <= CLOUDFLARED_KEYS
-    assert all(set(rule) <= INGRESS_KEYS for rule in rules)
-    assert rules[-1] == {"service": "http_status:404"}  # the last rule matches everything
-    assert all(rule["service"].startswith("http://") for rule in rules[:-1])  # with a scheme
-    assert [rule["hostname"] for rule in rules[:-1]] == [hostname]
-    assert ("PLACEHOLDER" in path.read_text()) == (hostname == "mcp.example.com")
-
-
-def test_the_credentials_of_the_tunnel_stay_out_of_repository_and_image(render: Render) -> None:
-    assert "/deploy/cloudflared/*.json" in (render() / ".gitignore").read_text().splitlines()
 
 
 def test_the_dockerfile_shows_what_a_compose_override_has_to_say(

@@ -11,11 +11,13 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -32,6 +34,7 @@ FLAGS = {
 }
 NEEDED = {"up": {"-d"}, "run": {"--rm", "-T", "--no-deps"}}
 SERVICE = "server"
+VARIABLE = re.compile(r"\$(?:\$|\{(\w+):-([^{}]*)\})")
 
 
 class Refused(Exception):
@@ -115,9 +118,11 @@ class Engine:
         for volume in self.service["volumes"]:
             self.root.joinpath(volume.split(":/")[1]).mkdir(parents=True, exist_ok=True)
         own = {name: os.environ[name] for name in ("PATH", "PYTHONWARNINGS") if name in os.environ}
+        given = dotenv_values(self.project / self.service["env_file"][0]["path"])
+        set_here = self.service["environment"].items()
         settings = {
-            **dotenv_values(self.project / self.service["env_file"][0]["path"]),
-            **self.service["environment"],
+            **given,
+            **{name: filled_in(str(value), given) for name, value in set_here},
             "MCP_HOST": "127.0.0.1",  # of which compose.yml publishes the port to no other
         }
         seen = {name: self.inside(value or "") for name, value in settings.items()}
@@ -139,6 +144,11 @@ class Engine:
         with self.alive.open("wb") as alive:
             fcntl.flock(alive, fcntl.LOCK_EX)
         signal.alarm(0)
+
+
+def filled_in(text: str, variables: Mapping[str, str | None]) -> str:
+    """Returns a value of compose.yml with its variables, such as ${NAME:-default}, filled in."""
+    return VARIABLE.sub(lambda m: variables.get(m[1]) or m[2] if m[1] else "$", text)
 
 
 def main() -> int:

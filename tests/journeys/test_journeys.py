@@ -206,7 +206,7 @@ def test_a_container_moves_to_a_new_machine(page: Page, computer: Computer, url:
         here.sh(command)
     shutil.rmtree(there.project)
     there.project = there.folder
-    for name in ("my-server.tgz", "volumes.tgz"):
+    for name in ("my-server.tgz", "volumes.tar.gz"):
         shutil.move(here.folder / name, there.folder)
     there.sh(unpack)
     there.project = there.folder / "my-server"

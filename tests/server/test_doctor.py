@@ -11,6 +11,7 @@ import pytest
 
 from tests.generate.project import git, initialise
 from tests.support.process import Running, command
+from tests.support.programs import free_port
 
 OURS = "src/personal_auth/owner.py"
 
@@ -40,7 +41,22 @@ def test_a_fresh_project_is_in_order(committed: Path) -> None:
     assert (code, faults) == (0, [])
     assert "ok: no file that the template keeps current was changed here\n" in said
     assert "ok: 6 tools in src/my_server\n" in said
+    assert "ok: in X-Forwarded-For it believes 127.0.0.1, ::1\n" in said
     assert said.endswith("All is in order here; verify.py looks from outside.\n")
+
+
+def test_a_server_with_an_address_has_to_know_what_stands_before_it(committed: Path) -> None:
+    answers = committed / "src/personal_server/answers.json"
+    answers.write_text(answers.read_text().replace('"cloudflared"', '"none"'))
+    public = {"MCP_PUBLIC_URL": "https://mcp.example.com"}
+
+    _, unnamed, said = examined(committed, **public)
+    _, named, _ = examined(committed, **public, MCP_TRUSTED_PROXIES="127.0.0.1")
+
+    fault = "nobody is named whose X-Forwarded-For it may believe"
+    assert fault in unnamed
+    assert fault not in named
+    assert "Name what leads https://mcp.example.com to this server in MCP_TRUSTED_PROXIES" in said
 
 
 def test_it_opens_no_state(committed: Path) -> None:
@@ -230,3 +246,13 @@ def test_the_start_names_what_was_changed(project: Path, run: Callable[..., Runn
 
 def test_the_start_says_nothing_of_files_as_they_were_shipped(run: Callable[..., Running]) -> None:
     assert "template keeps" not in run().log
+
+
+def test_a_store_that_is_away_is_to_be_mended(committed: Path) -> None:
+    url = f"redis://:SECRET@127.0.0.1:{free_port()}/0"
+
+    _, faults, said = examined(committed, MCP_STORAGE_URL=url)
+
+    assert faults == ["the state cannot be reached, and nobody is let in"]
+    assert "cannot be reached (Connection refused): start it" in said
+    assert "SECRET" not in said

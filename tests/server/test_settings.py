@@ -16,6 +16,7 @@ ANSWERS: dict[str, Any] = {
     "public_url": "http://localhost:8050",
     "port": 8050,
     "clients": ["claude", "local"],
+    "tunnel": "cloudflared",
 }
 
 
@@ -53,6 +54,26 @@ def test_a_local_url_follows_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MCP_PORT", "9000")
 
     assert load().public_url == "http://localhost:9000"
+
+
+@pytest.mark.parametrize(
+    ("tunnel", "given", "believed"),
+    [
+        ("cloudflared", None, ("127.0.0.1", "::1")),
+        ("caddy", None, ("127.0.0.1", "::1")),
+        ("none", None, ()),
+        ("none", "192.0.2.7", ("192.0.2.7",)),
+        ("tailscale", "10.31.114.0/24,", ("10.31.114.0/24",)),  # as compose.yml has it
+    ],
+)
+def test_which_proxies_are_believed_follows_from_the_answer_until_it_is_set(
+    monkeypatch: pytest.MonkeyPatch, tunnel: str, given: str | None, believed: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(settings, "answers", lambda: ANSWERS | {"tunnel": tunnel})
+    if given:
+        monkeypatch.setenv("MCP_TRUSTED_PROXIES", given)
+
+    assert load().trusted_proxies == believed
 
 
 def test_clients_of_the_owner_are_a_json_list(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import httpx
 from fastmcp import FastMCP
 
 from personal_auth import PersonalAuthProvider
-from tests.support.site import PASSWORD, URL, Clock, Visitor
+from tests.support.site import QUICK_HASH, URL, Clock, Visitor
 
 HOST = urlsplit(URL).netloc.encode()
 Header = tuple[bytes, bytes]
@@ -135,7 +135,7 @@ class AppServer(AppLoop):
 
     def __init__(self, state_dir: Path, **options: Any) -> None:
         self.state_dir, self.clock = state_dir, Clock()
-        given = {"base_url": URL, "password": PASSWORD, "clock": self.clock, **options}
+        given = {"base_url": URL, "password": QUICK_HASH, "clock": self.clock, **options}
         self.provider = PersonalAuthProvider(state_dir=state_dir, **given)
         server = FastMCP("test", auth=self.provider)
         server.tool(lambda: "pong", name="ping", description="Answers pong.")

@@ -38,7 +38,10 @@ from typing import Any
 KEEPER = Path(__file__).with_name("keeper.py")
 SET_CHILD_SUBREAPER = 36
 # Read by no library while it is imported.
-FREE = ("MCP_", "PYTHONPATH", "PYTHONIOENCODING", "PYTEST_", "COLUMNS", "NO_COLOR")
+FREE = (
+    *("MCP_", "TESTS_", "PYTEST_", "PYTHONPATH", "PYTHONIOENCODING"),
+    *("COLUMNS", "NO_COLOR", "SSL_CERT_FILE"),
+)
 EARLY = b"FASTMCP_"  # which FastMCP reads while it is imported, also in .env
 # What a start asks for beside program, folder, environment, streams and session.
 USUAL: dict[str, tuple[object, ...]] = {

@@ -28,7 +28,7 @@ class Connection:
     def post(self, message: dict[str, Any], **more: str) -> httpx.Response:
         accept = "application/json, text/event-stream"
         headers = {"authorization": f"Bearer {self.access_token}", "accept": accept, **more}
-        with httpx.Client(trust_env=False, timeout=30) as client:
+        with httpx.Client(trust_env=False, timeout=30, verify=False) as client:
             return client.post(f"{self.url}/mcp", json=message, headers=headers)
 
     def refresh(self) -> httpx.Response:
@@ -37,7 +37,7 @@ class Connection:
             "refresh_token": self.refresh_token,
             "client_id": self.client_id,
         }
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(trust_env=False, verify=False) as client:
             return client.post(f"{self.url}/token", data=form)
 
 
@@ -53,7 +53,7 @@ def connect(url: str, password: str, name: str = "Test", callback: str = CALLBAC
     """Registers a client, approves it as the owner on the real page, and fetches its tokens."""
     verifier = secrets.token_urlsafe(48)
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=")
-    with httpx.Client(base_url=url, trust_env=False, timeout=30) as browser:
+    with httpx.Client(base_url=url, trust_env=False, timeout=30, verify=False) as browser:
         registration = {"client_name": name, "redirect_uris": [callback]}
         client_id = browser.post("/register", json=registration).json()["client_id"]
         query = {

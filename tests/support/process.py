@@ -42,7 +42,7 @@ def command(
 def wait_until_healthy(url: str, ended: Callable[[], bool]) -> bool:
     """Waits until a server answers; returns False when it has ended or is silent for a minute."""
     deadline = time.monotonic() + START_SECONDS
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, verify=False) as client:  # without what TLS needs: 20 ms
         while not ended() and time.monotonic() < deadline:
             try:
                 if client.get(f"{url}/healthz").status_code == 200:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.generate.project import copy, initialise
+from tests.generate.project import copy, git, initialise
 from tests.update.releases import (
     THIS,
     Releases,
@@ -40,7 +40,7 @@ def rename_public_url(template: Path) -> None:
 def other_questions(copier: dict[str, Any]) -> None:
     copier["address"]["default"] = "{{ public_url | default('http://localhost:' ~ port) }}"
     copier["language"] = {"type": "str", "help": "Which language?", "default": "en"}
-    copier["tunnel"]["choices"]["Tailscale Funnel"] = "tailscale"
+    copier["tunnel"]["choices"]["Carrier pigeons"] = "pigeons"
     copier["tunnel"]["when"] = True
     del copier["storage"]
 
@@ -87,9 +87,9 @@ def test_answers_go_along_when_the_questions_change(
 def test_a_new_choice_can_be_taken_with_the_update_that_brings_it(
     answered: Path, later: str
 ) -> None:
-    update(answered, to=later, tunnel="tailscale")
+    update(answered, to=later, tunnel="pigeons")
 
-    assert stored(answered)["tunnel"] == "tailscale"
+    assert stored(answered)["tunnel"] == "pigeons"
 
 
 def test_an_answer_can_be_changed_without_a_new_release(answered: Path) -> None:
@@ -98,6 +98,33 @@ def test_an_answer_can_be_changed_without_a_new_release(answered: Path) -> None:
     assert stored(answered)["public_url"] == "https://other.example.com"
     assert "https://other.example.com/mcp" in (answered / "docs/clients.md").read_text()
     assert "https://mcp.example.com" not in (answered / "docs/clients.md").read_text()
+
+
+def test_another_way_to_the_server_leaves_the_key_of_the_tunnel_and_what_is_theirs(
+    releases: Releases, tmp_path: Path
+) -> None:
+    project, folder = tmp_path / "my-server", tmp_path / "my-server/deploy/cloudflared"
+    copy(releases.folder, project, vcs_ref=THIS, tunnel="cloudflared")
+    initialise(project)
+    theirs = {"credentials.json": '{"TunnelSecret": "mine"}', "mine.yml": "ingress: []\n"}
+    for name, text in theirs.items():
+        (folder / name).write_text(text)
+    commit(project)
+    before = tree(project)
+
+    update(project, to=THIS, tunnel="ngrok")
+
+    assert {path.name: path.read_text() for path in folder.iterdir()} == theirs
+    assert (project / "deploy/ngrok/ngrok.yml").is_file()
+    assert "## ngrok" in (project / "docs/deploying.md").read_text()
+    commit(project)
+    kept = git(project, "ls-files", "deploy").split()
+    assert not [name for name in kept if "credentials" in name]
+
+    update(project, to=THIS, tunnel="cloudflared")
+
+    assert tree(project) == before
+    assert conflicts(project) == []
 
 
 def test_examples_that_are_chosen_later_change_nothing(answered: Path) -> None:

@@ -14,10 +14,9 @@ from unittest.mock import patch
 
 from personal_verify import metadata
 from tests.support.process import Running
+from tests.support.site import PASSWORD, QUICK_HASH
 from tests.verify.faults.making import Broken, Site
 from tests.verify.proxy import Proxy
-
-PASSWORD = "a password of some length"
 
 
 def state_of(proxy: Proxy) -> str:
@@ -32,7 +31,7 @@ def start(project: Path, proxy: Proxy) -> Running:
         MCP_PORT=str(proxy.port_behind),
         MCP_STATE_DIR=state_of(proxy),
         MCP_PUBLIC_URL=proxy.url,
-        MCP_PASSWORD=PASSWORD,
+        MCP_PASSWORD=QUICK_HASH,
     )
 
 

@@ -46,10 +46,10 @@ def client_address(peer: str, forwarded: Sequence[str], trusted: Iterable[Networ
         trusted: The proxies.
     """
     proxies = tuple(trusted)
-    if not _is_in(peer, proxies):
+    if not is_in(peer, proxies):
         return peer
     hops = [hop.strip() for line in forwarded for hop in line.split(",")]
-    return next((hop for hop in reversed(hops) if not _is_in(hop, proxies)), peer)
+    return next((hop for hop in reversed(hops) if not is_in(hop, proxies)), peer)
 
 
 def is_shared(address: str) -> bool:
@@ -67,7 +67,8 @@ def one_guesser(address: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _is_in(address: str, networks: tuple[Network, ...]) -> bool:
+def is_in(address: str, networks: tuple[Network, ...]) -> bool:
+    """Tells whether an address lies in one of the networks."""
     parsed = _parsed(address)
     return parsed is not None and any(parsed in each for each in networks)
 

@@ -84,7 +84,7 @@ class ControlServer:
         writer.close()
 
     async def _answer(self, request: dict[str, Any]) -> Any:
-        store, collection = self._store, request["collection"]
+        store, collection = self._store, request.get("collection", "")
         match request["op"]:
             case "get":
                 return await store.get(request["key"], collection=collection)
@@ -97,6 +97,8 @@ class ControlServer:
                 return await store.delete(request["key"], collection=collection)
             case "keys":
                 return await store.all_keys(collection)
+            case "flush":
+                return await store.flush()
             case operation:
                 raise ValueError(f"unknown operation {operation!r}")
 
@@ -128,6 +130,14 @@ class ControlStore:
     async def all_keys(self, collection: str) -> list[str]:
         keys: list[str] = await self._ask({"op": "keys", "collection": collection})
         return keys
+
+    async def flush(self) -> None:
+        """Returns once every change made before the call is on disk.
+
+        Raises:
+            StoreUnavailable: It cannot be written, or nobody answers.
+        """
+        await self._ask({"op": "flush"})
 
     async def _ask(self, request: dict[str, Any]) -> Any:
         try:

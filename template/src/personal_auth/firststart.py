@@ -143,6 +143,11 @@ def sealer_of(key: Record | None) -> Sealer:
             "The state of this server has not arrived here: finish `state move` where it was begun,"
             " with the settings of that time."
         )
+    if key is not None and "restoring" in key:
+        raise StartRefused(
+            "A restore of a backup into this store was cut off: run `restore` with it once more,"
+            " where it was begun, then start."
+        )
     try:
         raw = bytes.fromhex((key or {})["key"])
     except (KeyError, TypeError, ValueError):

@@ -26,7 +26,7 @@ from starlette.routing import Route
 from starlette.types import Scope
 
 from personal_auth import audit
-from personal_auth.addresses import client_address, network
+from personal_auth.addresses import client_address, is_in, is_shared, network
 from personal_auth.audit import Event
 from personal_auth.consent import Consent
 from personal_auth.endpoints import Endpoints
@@ -199,7 +199,8 @@ class PersonalAuthProvider(AuthProvider):
     def _address(self, scope: Scope) -> str:
         peer = scope["client"][0] if scope.get("client") else ""
         forwarded = Headers(scope=scope).getlist("x-forwarded-for")
-        if forwarded and not self._proxies and not self._forwarded_is_told:
+        may_be_a_proxy = not self._proxies or (is_shared(peer) and not is_in(peer, self._proxies))
+        if forwarded and may_be_a_proxy and not self._forwarded_is_told:
             self._forwarded_is_told = True
             audit.record(
                 Event.NOT_BELIEVED,

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from personal_auth.errors import StartRefused
+from personal_auth.firststart import sealer_of
 from personal_auth.shared import SharedStore
 
 REDIS, POSTGRES = "redis", "asyncpg"
@@ -68,6 +69,23 @@ def open_store(url: str) -> SharedStore:
     from personal_auth.postgres_store import PostgresStore
 
     return PostgresStore(url, named(url))
+
+
+async def reach(url: str) -> None:
+    """Tries the store at a URL once.
+
+    Raises:
+        StartRefused: It answers and refuses, its state is elsewhere, or the URL cannot be used.
+        StoreUnavailable: It does not answer now.
+    """
+    store = open_store(url)
+    try:
+        await store.reach()
+        key = await store.get("key", collection="owner")
+        if key is not None:
+            sealer_of(key)
+    finally:
+        await store.close()
 
 
 def check_url(url: str) -> str:

@@ -125,7 +125,15 @@ class Service:
         Raises:
             StartRefused: Another process holds the directory, or the state cannot be used.
         """
-        if self._snapshot is None or self._sealer is not None:
+        if self._snapshot is None:
+            if not self._plan.state_dir.share():
+                raise StartRefused(
+                    f"A backup is being restored over {self._plan.state_dir.path}: wait for its"
+                    " end, then start."
+                )
+            self._plan.state_dir.check_whole()
+            return
+        if self._sealer is not None:
             return
         if not self._acquire():
             raise StartRefused(
@@ -264,6 +272,7 @@ class Service:
     def _load(self, snapshot: SnapshotStore) -> list[Put]:
         """Takes over the stored state; returns what is to be written of an adopted one."""
         plan = self._plan
+        plan.state_dir.check_whole()
         try:
             state = plan.load()
         except StartRefused:
@@ -277,6 +286,7 @@ class Service:
         return adopt(state, plan.identity, plan.clock(), plan.access_seconds, plan.limits)
 
     async def _open_store(self) -> None:
+        self._plan.state_dir.check_whole()
         key, password = await self.records.get_together(("owner", "key"), ("owner", "password"))
         puts = self._first.propose(key, password, self._plan.password is None)
         if puts:

@@ -23,6 +23,7 @@ STATE_FILE = "oauth_tokens.json"
 PASSWORD_FILE = "initial-password"
 CONTROL_SOCKET = "control.sock"
 LOCK_FILE = "lock"
+RESTORE_FILE = "restore-under-way"  # there while a backup takes the place of what was here
 
 
 class StateDir:
@@ -32,6 +33,7 @@ class StateDir:
         self.path = path
         self._held: tuple[int, int] | None = None  # the open directory, the lock file in it
         self._lock_path = ""
+        self._shared: int | None = None  # the lock file, held with others
 
     @property
     def state_file(self) -> Path:
@@ -44,6 +46,10 @@ class StateDir:
     @property
     def control_socket(self) -> Path:
         return self.path / CONTROL_SOCKET
+
+    @property
+    def restore_file(self) -> Path:
+        return self.path / RESTORE_FILE
 
     def acquire(self) -> bool:
         """Takes the lock; False when another process holds it.
@@ -67,6 +73,23 @@ class StateDir:
             return False
         self._held, self._lock_path = (folder, lock), os.path.abspath(self.path / LOCK_FILE)
         self._sweep(folder)
+        return True
+
+    def share(self) -> bool:
+        """Holds the lock together with other servers whose state is on one store elsewhere.
+
+        Returns False when another process has it alone. Without a directory there is none to hold.
+        """
+        if self._shared is not None:
+            return True
+        with contextlib.suppress(OSError):
+            handle = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError as error:
+                os.close(handle)
+                return not isinstance(error, BlockingIOError)
+            self._shared = handle
         return True
 
     def _open(self) -> int:
@@ -103,6 +126,21 @@ class StateDir:
             for handle in self._held:
                 os.close(handle)
             self._held = None
+        if self._shared is not None:
+            os.close(self._shared)
+            self._shared = None
+
+    def check_whole(self) -> None:
+        """Looks for a restore that did not come to its end.
+
+        Raises:
+            StartRefused: What is here belongs to two servers.
+        """
+        if self.restore_file.exists():
+            raise StartRefused(
+                f"A restore of a backup into {self.path} was cut off: run `restore` with it once"
+                " more, then start."
+            )
 
     def read(self) -> dict[str, Any] | None:
         """Returns the stored state, or None when there is none yet.
@@ -191,8 +229,9 @@ class StateDir:
 
     def _sweep(self, folder: int) -> None:
         """Removes what a death in the middle of a write left behind."""
+        ours = tuple(f".{name}." for name in (STATE_FILE, PASSWORD_FILE, RESTORE_FILE))
         for name in os.listdir(folder):
-            if name.startswith((f".{STATE_FILE}.", f".{PASSWORD_FILE}.")):
+            if name.startswith(ours):
                 with contextlib.suppress(OSError):  # whether it can be written is told by a write
                     os.unlink(name, dir_fd=folder)
 

@@ -23,6 +23,7 @@ from personal_auth import Limits, PersonalAuthProvider, StartRefused, open_store
 from personal_auth.endpoints import refusal
 from personal_auth.errors import StoreUnavailable
 from personal_auth.readiness import Readiness
+from personal_auth.remote import reach
 from personal_server import logs, shipped
 from personal_server.sentences import OneSentence
 from personal_server.settings import Settings, answers, project_root, url_difference
@@ -116,13 +117,6 @@ def run(settings: Settings) -> None:
 
 
 def _try_store(url: str | None) -> None:
-    async def reach(url: str) -> None:
-        store = open_store(url)
-        try:
-            await store.reach()
-        finally:
-            await store.close()
-
     if url is not None:
         try:
             asyncio.run(reach(url))

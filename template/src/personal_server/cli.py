@@ -1,4 +1,4 @@
-"""The commands: serve, password, connections, clients, state, doctor."""
+"""The commands: serve, password, connections, clients, backup, restore, state, doctor."""
 
 from __future__ import annotations
 
@@ -150,12 +150,14 @@ def _commands() -> None:
     import cyclopts
 
     from personal_server import connections, state
+    from personal_server.backup import backup
+    from personal_server.restore import restore
 
     app = cyclopts.App(
         name=answers()["project_name"], help="A private MCP server.", version_flags=[]
     )
     app.default(serve)
-    commands: list[Callable[..., None]] = [serve, password, clients, doctor]
+    commands: list[Callable[..., None]] = [serve, password, clients, backup, restore, doctor]
     for command in commands:
         app.command(command)
     listing = cyclopts.App(name="connections", help="See and end connections.")
@@ -169,6 +171,8 @@ def _commands() -> None:
 
 
 def _is_sentence(error: Exception) -> bool:
+    from personal_server.archive import BackupRefused
     from personal_server.tools import ToolRefused
 
-    return isinstance(error, SettingRefused | StartRefused | Refused | ToolRefused)
+    kinds = SettingRefused | StartRefused | Refused | ToolRefused | BackupRefused
+    return isinstance(error, kinds)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from personal_auth import StartRefused, __version__
+from personal_auth.errors import StoreUnavailable
+from personal_auth.remote import named, reach
 from personal_server import app, shipped
 from personal_server.settings import (
     SettingRefused,
@@ -36,7 +38,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Returns what was found; nothing is changed, opened or asked of the network."""
+    """Returns what was found; nothing is changed, and nothing but the store is asked."""
     root = project_root()
     if not (root / ANSWERS).is_file():
         return [_module(), *_server(), *_files(shipped.changed(root), [])]
@@ -84,7 +86,29 @@ def _server() -> Iterator[Finding]:
     yield Finding(f"the settings: {settings.public_url}/mcp on port {settings.port}")
     if difference := url_difference(settings):
         yield Finding("the public URL is not the one in docs/ and deploy/", difference)
+    yield _believed(settings)
+    if settings.storage_url is not None:
+        yield _store(settings.storage_url)
     yield _tools(settings)
+
+
+def _believed(settings: Settings) -> Finding:
+    if settings.trusted_proxies or settings.public_url.startswith("http:"):
+        proxies = ", ".join(settings.trusted_proxies) or "nobody"
+        return Finding(f"in X-Forwarded-For it believes {proxies}")
+    return Finding(
+        "nobody is named whose X-Forwarded-For it may believe",
+        f"Name what leads {settings.public_url} to this server in MCP_TRUSTED_PROXIES, as in"
+        " docs/deploying.md: until then strangers and you count as one address.",
+    )
+
+
+def _store(url: str) -> Finding:
+    try:
+        asyncio.run(reach(url))
+    except (StoreUnavailable, StartRefused) as error:
+        return Finding("the state cannot be reached, and nobody is let in", str(error))
+    return Finding(f"{named(url)} answers")
 
 
 def _tools(settings: Settings) -> Finding:

@@ -56,6 +56,8 @@ CLIENT_DOMAINS = {
     "local": ("localhost",),
 }
 
+LOOPBACK = ("127.0.0.1", "::1")  # where a tunnel or proxy on this computer comes from
+
 
 class SettingRefused(Exception):
     """A setting or an argument cannot be used; the message is the one sentence its owner reads."""
@@ -246,6 +248,7 @@ def _from_answers() -> dict[str, Any]:
         "public_url": given["public_url"],
         "port": given["port"],
         "allowed_redirect_domains": domains_of(given["clients"]),
+        "trusted_proxies": () if given["tunnel"] == "none" else LOOPBACK,
     }
 
 

@@ -29,6 +29,7 @@ class Place:
 
     url: str | None = field(repr=False)
     folder: Path
+    guarded: bool = True
 
     @property
     def name(self) -> str:
@@ -45,7 +46,8 @@ class Place:
         store = open_store(self.url)
         try:
             await store.reach()
-            await self._refuse_others(store)
+            if self.guarded:
+                await self._refuse_others(store)
             yield store
         finally:
             await store.close()
@@ -54,11 +56,11 @@ class Place:
         if others := await store.others():
             raise StartRefused(
                 f"Servers are connected to {self.name} (connections: {others}): stop every server"
-                " that uses it, and do this again."
+                " that uses it, and do this again; where only a pooler holds them, say --anyway."
             )
 
 
-def move_to(target: str, /, *, dry_run: bool = False) -> None:
+def move_to(target: str, /, *, dry_run: bool = False, anyway: bool = False) -> None:
     """Take the state to another store, with every connection; clients go on without signing in.
 
     Stop every server first. It goes from where the settings say to TARGET. Once all has arrived
@@ -71,9 +73,11 @@ def move_to(target: str, /, *, dry_run: bool = False) -> None:
         the URL from standard input, where no list of processes shows its password.
     dry_run
         Only say what would be moved, and whether it can be.
+    anyway
+        Move although servers seem to be connected to one of the stores.
     """
     settings = load()
-    here, there = _places(settings, target)
+    here, there = _places(settings, target, guarded=not anyway)
     if dry_run:
         found = asyncio.run(_survey(here, there))
         print(f"From {here.name} to {there.name} would go:\n{_counted(found)}")
@@ -94,15 +98,15 @@ async def _move(here: Place, there: Place) -> Counter[str]:
         return await move(source, target, there.name, _Progress())
 
 
-def _places(settings: Settings, target: str) -> tuple[Place, Place]:
+def _places(settings: Settings, target: str, *, guarded: bool) -> tuple[Place, Place]:
     if target == STANDARD_INPUT:
         target = sys.stdin.readline().strip()
     try:
         url = None if target == FILE else check_url(target)
     except ValueError as error:
         raise SettingRefused(f"The target is refused: {error}; or write file.") from None
-    here = Place(settings.storage_url, settings.state_dir)
-    there = Place(url, settings.state_dir)
+    here = Place(settings.storage_url, settings.state_dir, guarded)
+    there = Place(url, settings.state_dir, guarded)
     if here.name == there.name:
         raise SettingRefused(
             f"The state is in {here.name} already: MCP_STORAGE_URL says where it is taken from, so"
