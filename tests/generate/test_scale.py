@@ -70,6 +70,9 @@ def test_caddy_takes_the_balancers_file(project: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert re.findall(r'"dial":"([^"]+)"', done.stdout) == ["replica-1:9000", "replica-2:9000"]
     assert '"uri":"/readyz"' in done.stdout
+    network = load(project / "compose.yml")["networks"]["default"]["ipam"]["config"][0]["subnet"]
+    [trusted] = re.findall(r'"trusted_proxies":\["([^"]+)"\]', done.stdout)
+    assert network == f"${{SERVER_NETWORK:-{trusted}}}"
 
 
 def test_compose_takes_a_third_replica_as_the_page_writes_it(project: Path, tmp_path: Path) -> None:
