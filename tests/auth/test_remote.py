@@ -287,7 +287,7 @@ def test_four_that_start_at_once_on_an_empty_database_all_come_up(postgres: str)
 def test_expired_rows_are_removed(postgres: str) -> None:
     async def work(store: SharedStore) -> None:
         assert isinstance(store, PostgresStore)
-        await store.put("k", {}, collection="tidy", ttl=0.001)
+        await store.put("k", {}, collection="tidy", ttl=0)
         await store._run("execute", TIDY)
 
     using(postgres, work)
@@ -410,7 +410,7 @@ def test_tls_is_spoken_and_a_certificate_is_looked_at(tmp_path: Path) -> None:
     program = programs.need("redis-server")
     process = subprocess.Popen([program, *options, *files], cwd=folder, stdout=subprocess.DEVNULL)
     try:
-        programs._wait_for(port)
+        programs.wait_for(port)
         url = f"rediss://localhost:{port}/0"
         reaching(f"{url}?ssl_ca_certs={tmp_path / 'cert.pem'}")
         reaching(f"{url}?ssl_cert_reqs=none&ssl_check_hostname=false")

@@ -22,6 +22,7 @@ from tests.deploy.networks import own_network
 from tests.deploy.rendering import changed, deploy_alone
 from tests.deploy.visitor import Visitor
 from tests.generate.project import copy, snapshot
+from tests.support import forks
 from tests.support.process import MAIN, Running, environment
 from tests.support.programs import free_port, need
 from tests.support.tls import Authority
@@ -102,6 +103,7 @@ def placed(
     folder: Path,
     kind: str,
     program: tuple[str, ...] = ("-c", MAIN),
+    start: type[subprocess.Popen[Any]] = forks.Popen,
     **settings: str,
 ) -> Iterator[Place]:
     """Renders a project for one kind of proxy and starts both."""
@@ -114,7 +116,7 @@ def placed(
     settings = {"MCP_PASSWORD": PASSWORD, "MCP_RESPONSES": "sse", **settings}
     (folder / "front").mkdir()
     with front(kind, project / "deploy", folder / "front", url) as before:
-        server = Running(project, program, MCP_PORT=str(port), **settings)
+        server = Running(project, program, start, MCP_PORT=str(port), **settings)
         place = Place(project, before, server)
         try:
             yield place
@@ -370,7 +372,8 @@ def test_one_guesser_does_not_make_another_wait(template: Path, tmp_path: Path, 
 
     with (
         own_network(stranger, other),
-        placed(template, tmp_path, kind, (str(SERVED),), **settings) as place,
+        # In this network, where a fork of another process is not.
+        placed(template, tmp_path, kind, (str(SERVED),), subprocess.Popen, **settings) as place,
     ):
         for _ in range(10):
             assert "not the password" in Visitor(place.front, stranger).guess().text
