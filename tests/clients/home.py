@@ -137,7 +137,7 @@ def expire(place: House) -> None:
 
     async def end_all() -> None:
         store = ControlStore(place.project / ".oauth-state/control.sock")
-        keys = await store.keys("tokens")
+        keys = await store.all_keys("tokens")
         assert keys, "there is no access token"
         for key in keys:
             record = await store.get(key, collection="tokens")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.deploy.rendering import changed
-from tests.support.programs import _wait_for, free_port, need
+from tests.support.programs import free_port, need, wait_for
 from tests.support.tls import Authority
 
 NGINX_CONF = """
@@ -91,7 +91,7 @@ def front(kind: str, deploy: Path, folder: Path, url: str) -> Iterator[Front]:
     start = {"caddy": _start_caddy, "nginx": _start_nginx}[kind]
     process, authority = start(deploy, folder, http_port)
     try:
-        _wait_for(int(url.rpartition(":")[2]))
+        wait_for(int(url.rpartition(":")[2]))
         while not authority.exists():
             time.sleep(0.02)
         yield Front(kind, folder, url, authority, http_port)

@@ -136,7 +136,9 @@ def test_redis_as_compose_starts_it_asks_for_the_password_and_forgets_nothing(
             ask(None).get("kept")
     finally:
         first.terminate()
-        first.wait(20)
+        ended = first.wait(20)
+    with pytest.raises(redis.exceptions.ConnectionError):
+        redis.Redis(port=port, retry=None).ping()  # nothing stays behind
     second = start()
     try:
         kept = ask("s3cret").get("kept")
@@ -145,6 +147,7 @@ def test_redis_as_compose_starts_it_asks_for_the_password_and_forgets_nothing(
         second.wait(20)
 
     assert policy == {"maxmemory-policy": "noeviction"}
+    assert ended == 0
     assert kept == "yes"
     assert not any("s3cret" in word for word in service["command"])
 

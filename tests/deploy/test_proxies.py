@@ -22,6 +22,7 @@ from tests.deploy.networks import own_network
 from tests.deploy.rendering import changed, deploy_alone
 from tests.deploy.visitor import Visitor
 from tests.generate.project import copy, snapshot
+from tests.support import forks
 from tests.support.process import MAIN, Running, environment
 from tests.support.programs import free_port, need
 from tests.support.tls import Authority
@@ -102,6 +103,7 @@ def placed(
     folder: Path,
     kind: str,
     program: tuple[str, ...] = ("-c", MAIN),
+    start: type[subprocess.Popen[Any]] = forks.Popen,
     **settings: str,
 ) -> Iterator[Place]:
     """Renders a project for one kind of proxy and starts both."""
@@ -114,7 +116,7 @@ def placed(
     settings = {"MCP_PASSWORD": PASSWORD, "MCP_RESPONSES": "sse", **settings}
     (folder / "front").mkdir()
     with front(kind, project / "deploy", folder / "front", url) as before:
-        server = Running(project, program, MCP_PORT=str(port), **settings)
+        server = Running(project, program, start, MCP_PORT=str(port), **settings)
         place = Place(project, before, server)
         try:
             yield place
@@ -136,18 +138,22 @@ def owner(place: Place) -> Visitor:
     return Visitor(place.front).sign_in(PASSWORD)
 
 
-def test_verify_finds_nothing_to_mend(place: Place) -> None:
-    program = [sys.executable, "verify.py", "--json"]
+def verified(place: Place) -> subprocess.CompletedProcess[str]:
     settings = {"MCP_PASSWORD": PASSWORD, "SSL_CERT_FILE": str(place.front.authority)}
-
-    done = subprocess.run(
-        program,
+    return subprocess.run(
+        [sys.executable, "verify.py", "--json"],
         cwd=place.project,
         env=environment(place.project, **settings),
         capture_output=True,
         text=True,
         timeout=120,
     )
+
+
+def test_verify_finds_nothing_to_mend(place: Place) -> None:
+    done = verified(place)
+    if done.returncode == 1 and place.front.kind == "caddy":
+        done = verified(place)  # Debian's Caddy 2.6.2 cuts one streamed answer in some hundreds
 
     report = json.loads(done.stdout)
     assert report["url"] == place.front.url
@@ -261,7 +267,9 @@ def test_a_large_text_arrives_and_one_too_large_is_refused_by_the_server(
     refused = owner.http.post("/mcp", content=b"x" * 4_500_000, headers=headers)
 
     assert length["structuredContent"] == {"result": 3_500_000}
-    assert refused.status_code == 413
+    # The server answers before it has read all; a proxy that is still sending may miss that.
+    assert refused.status_code in {413, 502}
+    assert owner.call("myserver_measure", text="four")["structuredContent"] == {"result": 4}
     assert "html" not in refused.text
 
 
@@ -370,7 +378,8 @@ def test_one_guesser_does_not_make_another_wait(template: Path, tmp_path: Path, 
 
     with (
         own_network(stranger, other),
-        placed(template, tmp_path, kind, (str(SERVED),), **settings) as place,
+        # In this network, where a fork of another process is not.
+        placed(template, tmp_path, kind, (str(SERVED),), subprocess.Popen, **settings) as place,
     ):
         for _ in range(10):
             assert "not the password" in Visitor(place.front, stranger).guess().text

@@ -382,6 +382,18 @@ class Promises:
         assert len(ends) > 20
         assert sum(lost) <= 2  # one for each replica that went
 
+    def test_the_balancer_passes_on_the_clients_address_that_a_tunnel_says(
+        self, house: Crowd
+    ) -> None:
+        forwarded = {"x-forwarded-for": "198.51.100.9, 203.0.113.7"}  # the first is forged
+        logs = [each.log for each in house.replicas[:2]]
+
+        for _ in range(2):
+            house.doors[2].visitor(**forwarded).call("pat_any")
+        said = [each.log[len(log) :] for each, log in zip(house.replicas, logs, strict=False)]
+
+        assert ["address=203.0.113.7" in log for log in said] == [True, True]
+
     # The last, for it leaves waits behind
 
     def test_two_replicas_let_at_most_twice_as_many_wrong_passwords_through(

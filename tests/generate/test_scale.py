@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -68,3 +70,30 @@ def test_caddy_takes_the_balancers_file(project: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert re.findall(r'"dial":"([^"]+)"', done.stdout) == ["replica-1:9000", "replica-2:9000"]
     assert '"uri":"/readyz"' in done.stdout
+    network = load(project / "compose.yml")["networks"]["default"]["ipam"]["config"][0]["subnet"]
+    [trusted] = re.findall(r'"trusted_proxies":\["([^"]+)"\]', done.stdout)
+    assert network == f"${{SERVER_NETWORK:-{trusted}}}"
+
+
+def test_compose_takes_a_third_replica_as_the_page_writes_it(project: Path, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(project, tmp_path / "my-server"))
+    [override] = re.findall(
+        r"```yaml\n(.*?)```", (copied / "docs/scaling.md").read_text(), re.DOTALL
+    )
+    (copied / "compose.override.yml").write_text(override)
+    command = [need("docker-compose"), "--profile", "*", "config", "--format", "json"]
+
+    done = subprocess.run(
+        command,
+        cwd=copied,
+        env={**os.environ, "STORAGE_PASSWORD": "letters"},
+        capture_output=True,
+        text=True,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    services = json.loads(done.stdout)["services"]
+    third, balancer = services["replica-3"], services["balancer"]
+    assert third == services["replica-2"]
+    assert balancer["environment"]["REPLICAS"].split()[2] == "replica-3:9000"
+    assert "replica-3" in balancer["depends_on"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
@@ -657,19 +658,21 @@ class Pooler:
             client.sendall(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
             client.close()
             return
-        with socket.create_connection(("127.0.0.1", self.behind)) as server:
-            server.sendall(begin)
-            back = threading.Thread(target=self._copy, args=(server, client), daemon=True)
-            back.start()
-            self._copy(client, server)
-            back.join()
-        client.close()
+        with client, contextlib.suppress(OSError):  # either end may go away
+            server = socket.create_connection(("127.0.0.1", self.behind))
+            with server:
+                server.sendall(begin)
+                back = threading.Thread(target=self._copy, args=(server, client), daemon=True)
+                back.start()
+                self._copy(client, server)
+                back.join()
 
     @staticmethod
     def _copy(source: socket.socket, target: socket.socket) -> None:
-        while data := source.recv(65536):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
 
 
 # Through the front door

@@ -49,6 +49,7 @@ class Replica(Door):
             "MCP_PUBLIC_URL": URL,
             "MCP_STORAGE_URL": store,
             "MCP_STATE_DIR": str(self.state_dir),
+            "MCP_TRUSTED_PROXIES": "127.0.0.0/8",
             **settings,
         }
         self._running: Running | None = None
@@ -122,6 +123,7 @@ def balanced(project: Path, folder: Path, doors: Sequence[Door]) -> Iterator[Doo
         "PORT": str(door.port),
         "REPLICAS": " ".join(each.name for each in doors),
         "HEALTH_INTERVAL": "250ms",
+        "SERVER_NETWORK": "127.0.0.0/8",
         "XDG_DATA_HOME": str(folder),
         "XDG_CONFIG_HOME": str(folder),
     }

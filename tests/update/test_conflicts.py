@@ -29,12 +29,12 @@ from tests.update.trees import tree
 
 EDITED = "src/personal_server/notes.py"
 MOVED = "src/personal_server/qr.py"
-BOTH = "docs/backup.md"
+BOTH = "docs/calendar.md"
 
 CHANGES = (
     append(f"template/{EDITED}", "# a line of the release\n"),
     move(f"template/{MOVED}", "template/src/personal_server/codes/qr.py"),
-    write(f"template/{BOTH}", "# Backup, by the template\n"),
+    write(f"template/{BOTH}", "# Calendar, by the template\n"),
 )
 
 
@@ -54,7 +54,7 @@ class Told:
         for name in (EDITED, MOVED):
             with (project / name).open("a") as file:
                 file.write("# a line of mine\n")
-        (project / BOTH).write_text("# Backup, by me\n")
+        (project / BOTH).write_text("# Calendar, by me\n")
         commit(project)
         for key, value in configuration.items():
             git(project, "config", f"status.{key}", value)
@@ -102,7 +102,7 @@ def test_the_update_ends_without_an_error_and_without_trust_and_says_what_to_do(
     ("name", "mine", "shipped"),
     [
         (EDITED, "# a line of mine", "# a line of the release"),
-        (BOTH, "# Backup, by me", "# Backup, by the template"),
+        (BOTH, "# Calendar, by me", "# Calendar, by the template"),
     ],
     ids=["an edited file of ours", "a file that both added"],
 )
@@ -192,7 +192,7 @@ def test_the_commands_of_the_message_end_the_conflict(updated: Told, tmp_path: P
     run(save[0], project)
 
     assert (project / EDITED).read_text().endswith("\n# a line of the release\n")
-    assert (project / BOTH).read_text() == "# Backup, by me\n"
+    assert (project / BOTH).read_text() == "# Calendar, by me\n"
     assert conflicts(project) == []
     assert git(project, "status", "--porcelain") == ""
 

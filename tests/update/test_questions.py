@@ -15,7 +15,6 @@ from tests.update.releases import (
     commit,
     configure,
     conflicts,
-    replace,
     stored,
     update,
 )
@@ -42,13 +41,12 @@ def other_questions(copier: dict[str, Any]) -> None:
     copier["language"] = {"type": "str", "help": "Which language?", "default": "en"}
     copier["tunnel"]["choices"]["Carrier pigeons"] = "pigeons"
     copier["tunnel"]["when"] = True
-    del copier["storage"]
+    copier["storage"] = {"type": "str", "default": "file", "when": False}  # asked no more
 
 
 LATER = (
     rename_public_url,
     configure(other_questions),
-    replace("template/src/personal_server/answers.json.jinja", "  'storage': storage,\n", ""),
 )
 
 

@@ -2,8 +2,8 @@
 
 In this order: the bounds of the request line, the Host (a foreign one is DNS rebinding), the
 Origin, CORS for what other pages may read, trailing slashes, and on the MCP endpoint the bearer
-token. A missing or refused token is answered here, before any protocol check. Only probes, which
-say nothing but whether they are well, pass by all of that.
+token. A missing or refused token is answered here, before any protocol check. Only the probe of
+balancers, which says nothing but whether the state can be written, passes by all of that.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from personal_auth.scopes import RESOURCE_SCOPES
 
 OPEN_PATHS = {"/register", "/token", "/revoke"}
 OWN_PATHS = {MCP_PATH, "/authorize"}
-PROBES = {"/healthz", "/readyz"}  # of containers and balancers, which ask by address
+READINESS = "/readyz"  # for balancers, which ask by address
+LIVENESS = "/healthz"  # answers also while the state cannot be opened
 EXPOSED = "WWW-Authenticate, Mcp-Session-Id, Retry-After"
 HEADER_LIST = re.compile(r"[A-Za-z0-9\-]{1,64}(?: ?, ?[A-Za-z0-9\-]{1,64}){0,31}\Z")
 
@@ -82,13 +83,14 @@ class Front:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if scope["path"] in PROBES:
+        if scope["path"] == READINESS:
             await self._app(scope, receive, _in_json(scope, receive, send))
             return
         caller.set(self._address(scope))
         try:
-            with suppress(StoreUnavailable):  # whoever needs the state is told by whoever asks it
-                await self._start(self._limits.start_wait_seconds)
+            if scope["path"] != LIVENESS:
+                with suppress(StoreUnavailable):  # whoever needs the state is told by whoever asks
+                    await self._start(self._limits.start_wait_seconds)
             answer = await self._examine(scope)
         except Refused as error:
             answer = refusal(error)
