@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, SupportsFloat
 
@@ -145,6 +146,42 @@ def test_wherever_it_is_cut_off_one_store_holds_and_the_same_call_goes_on(
     assert cuts > 2 * len(STATE)
 
 
+def test_a_target_that_lost_what_had_arrived_does_not_cost_what_is_still_here(
+    clock: Clock,
+) -> None:
+    cut = 0
+    for lives in range(100):
+        source, target = Memory(clock, *STATE), Memory(clock)
+        dying = Lives(lives)
+        with suppress(Death):
+            moving(Mortal(source, dying), Mortal(target, dying))
+        before = source.whole()
+        if set(before["owner", "key"][0]) != {"key", "moved"}:
+            continue
+        cut += 1
+        for lost in (Memory(clock), Memory(clock, Put("owner", "key", {"key": "cd" * 32}))):
+            with pytest.raises(StartRefused, match="is not there any more"):
+                moving(source, lost)
+
+            assert source.whole() == before
+    assert cut > len(STATE)
+
+
+def test_a_target_that_lost_a_part_of_what_had_arrived_gets_no_key(clock: Clock) -> None:
+    source, target = Memory(clock, *STATE), Memory(clock)
+    with pytest.raises(Death):
+        # the mark, each record but the key, and that it was moved
+        moving(Mortal(source, spent := Lives(len(STATE) + 1)), Mortal(target, spent))
+    asyncio.run(target.delete("t1", collection="tokens"))
+    asyncio.run(target.delete("r1", collection="refresh"))
+
+    with pytest.raises(StartRefused, match="is not there any more"):
+        moving(source, target)
+
+    assert not target.serves()
+    assert len(source.whole()) == len(STATE)
+
+
 def test_what_was_revoked_between_two_attempts_does_not_come_back(clock: Clock) -> None:
     source, target = Memory(clock, *STATE), Memory(clock)
     dying = Lives(5)
@@ -192,7 +229,7 @@ OTHER = Put("owner", "key", {"key": "cd" * 32})
         (STATE, [Put("tokens", "t", {})], "state of another server"),
         (STATE, [Put("owner", "key", {"moving": "ab"})], "state of another server"),
         (STATE, [Put("owner", "key", {"moved": "b", "key": "cd" * 32})], "of another server"),
-        (STATE, STATE[:1], "copy of this server's state"),
+        (STATE, STATE[:1], "same store by another name"),
     ],
     ids=str,
 )

@@ -367,7 +367,7 @@ class Hashing:
 @pytest.fixture
 def hashing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hashing]:
     hashing = Hashing()
-    monkeypatch.setattr(owner, "_verify", hashing)
+    monkeypatch.setattr(owner, "is_password", hashing)
     yield hashing
     hashing.go_on.set()
 
@@ -434,7 +434,7 @@ def test_a_check_that_ends_or_fails_leaves_its_one_place_in_the_queue(
 
     async def use() -> list[int]:
         with monkeypatch.context() as broken:
-            broken.setattr(owner, "_verify", fail)
+            broken.setattr(owner, "is_password", fail)
             with pytest.raises(MemoryError):
                 await current.sign_in(PASSWORD, HERE, None)
         alone = await answer(current, PASSWORD)

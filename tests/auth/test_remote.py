@@ -26,6 +26,7 @@ from personal_auth.remote import named
 from personal_auth.shared import SharedStore
 from personal_auth.store import Put
 from tests.support import programs
+from tests.support.relay import relayed
 from tests.support.site import App, Clock, Site, approve, connect
 
 
@@ -152,6 +153,33 @@ def using(url: str, work: Work) -> Any:
             await store.close()
 
     return asyncio.run(opened())
+
+
+def test_a_change_whose_answer_is_lost_is_made_once_and_claimed_by_nobody(
+    redis: str, tmp_path: Path, clock: Clock
+) -> None:
+    port = int(redis.rpartition(":")[2].partition("/")[0])
+    with relayed(port) as relay:
+        url = redis.replace(f":{port}", f":{relay.port}")
+        site = Site(tmp_path / "lossy", clock, client_storage=open_store(url))
+        try:
+            waiting = App.register(site)
+            code = approve(waiting)
+            relay.lose_the_answer(b"DEL")
+            claims = [waiting.redeem(code) for _ in range(2)]
+            app, tokens = connect(site)
+            relay.lose_the_answer(b":refresh:")
+            renewed = [app.refresh(tokens["refresh_token"]).json() for _ in range(2)]
+            relay.lose_the_answer(b"DEL")
+            form = {"token": tokens["refresh_token"], "client_id": app.id}
+            revoked = site.visitor().post("/revoke", data=form)
+            opened = site.visitor().call(renewed[0]["access_token"])
+        finally:
+            site.stop()
+
+    assert [claim.json()["error"] for claim in claims] == ["invalid_grant"] * 2
+    assert renewed[0]["refresh_token"] == renewed[1]["refresh_token"]
+    assert (revoked.status_code, opened.status_code) == (200, 401)
 
 
 def drop_all(url: str) -> None:
@@ -287,6 +315,21 @@ def test_four_that_start_at_once_on_an_empty_database_all_come_up(postgres: str)
         return wrote
 
     assert sorted(using(url, work)) == [False, False, False, True]
+
+
+def test_who_may_read_every_table_of_the_database_reads_nothing_of_the_state(postgres: str) -> None:
+    ask(postgres, "CREATE DATABASE shared")
+    url = postgres.rpartition("/")[0] + "/shared"
+    ask(url, "CREATE ROLE assistant LOGIN")
+    ask(url, "ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO assistant")
+    using(url, lambda store: store.put("key", {"key": "ab"}, collection="owner"))
+    assistant = url.replace("owner@", "assistant@")
+
+    assert ask(url, "SELECT count(*) FROM personal_auth") == 1
+    assert ask(assistant, "SELECT count(*) FROM personal_auth") == 0
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+        ask(assistant, "INSERT INTO personal_auth VALUES ('grants', 'x', '{}')")
+    assert "owner of the database and of that table" in refusal(assistant)
 
 
 def test_expired_rows_are_removed(postgres: str) -> None:

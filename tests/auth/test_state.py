@@ -631,6 +631,28 @@ def test_a_password_that_was_stored_by_a_call_that_failed_is_told_all_the_same(
         site.stop()
 
 
+def test_a_password_that_was_stored_by_a_server_that_died_is_told_by_the_next(
+    tmp_path: Path, clock: Clock
+) -> None:
+    store, state = MemoryStore(), tmp_path / "state"
+    Site(state, clock, client_storage=store, password=None).stop()
+    told, left, other = (state / f"initial-password{end}" for end in ("", ".0a1b2c3d", ".ffffffff"))
+    told.rename(left)  # as a death before it was told leaves it
+    other.write_text("of a server that died before it was stored\n")
+    os.utime(other, (0, 0))
+
+    site = Site(state, clock, client_storage=store, password=None)
+    try:
+        app, owner = App.register(site), site.visitor()
+        ticket = ticket_of(owner.get("/authorize", params=app.query()))
+        password = told.read_text().strip()
+        answer = owner.submit(ticket=ticket, password=password, decision="approve")
+        assert answer.status_code == 303
+        assert not list(state.glob("*password*"))
+    finally:
+        site.stop()
+
+
 def test_a_long_registration_is_found_at_once_on_any_store(tmp_path: Path, clock: Clock) -> None:
     limits = Limits(sealed_client_id=0)
     site = Site(tmp_path / "state", clock, client_storage=MemoryStore(), limits=limits)

@@ -302,6 +302,7 @@ class Promises:
         assert waiting.redeem(code).status_code == 200
         assert same_tokens(*(at(each, app).refresh(tokens["refresh_token"]) for each in asked))
         assert [each.running.process.poll() for each in asked] == [None, None]
+        assert not any("Traceback" in each.log for each in asked)
 
     def unready(self, door: Door) -> tuple[httpx.Response, float]:
         wait_for_readiness(door.url, 503)

@@ -298,6 +298,21 @@ def test_what_is_no_file_is_named_and_what_cannot_be_trusted_is_doubted(
     assert len(here.made.doubts) == 1
 
 
+def test_folders_without_end_are_left_out_and_what_is_backed_up_can_be_restored(
+    here: Place, there: Place
+) -> None:
+    deep = here.data / "/".join("a" * 250)
+    deep.mkdir(parents=True)
+    (deep / "f").write_text("x")
+
+    there.restore(here.backup())
+
+    [doubt] = here.made.doubts
+    assert "lies too deep" in doubt
+    assert there.word() == "here"
+    assert (there.data / "/".join("a" * 150)).is_dir()
+
+
 def test_a_file_that_changes_at_every_look_is_doubted(
     here: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -495,6 +510,10 @@ HOSTILE: dict[str, Callable[[Path], bytes]] = {
     "a pipe": among(member("data/d", kind=tarfile.FIFOTYPE)),
     "a long header": among(member("x", kind=tarfile.XHDTYPE, size=1 << 40)),
     "a long name": among(member("x", kind=tarfile.GNUTYPE_LONGNAME, size=1 << 40)),
+    "folders without end": among(
+        b"".join(member("data" + "/a" * n, kind=tarfile.DIRTYPE) for n in range(1, 1200))
+    ),
+    "a file in folders without end": among(member("data" + "/a" * 1900 + "/f", b"x")),
     "a file twice": among(member("data/same.txt", b"x")),
     "a file as a folder": among(member("data/f", b"x") + member("data/f/g", b"x")),
     "a name of ours": among(member("data/.before-restore-1/x", b"x")),

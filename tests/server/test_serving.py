@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import pty
@@ -127,6 +129,25 @@ def test_only_the_probe_of_balancers_answers_whoever_asks_by_address(run: Run) -
 
     assert [answer.status_code for answer in found] == [200, *[421] * (len(paths) - 1)]
     assert found[0].text == '{"status":"ready"}'
+
+
+def test_no_spelling_of_a_probe_leads_past_the_door_to_anything_else(run: Run) -> None:
+    server = run()
+    paths = [
+        *("/healthz/../mcp", "/healthz%2f..%2fmcp", "//readyz", "/readyz/", "/healthz;/mcp"),
+        *("/healthz%00", "/HEALTHZ", "http://evil.example/readyz/mcp", "/readyz#/mcp", "/./mcp"),
+    ]
+
+    def status(method: str, path: str) -> int:
+        asked = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        asked.putrequest(method, path, skip_host=True)
+        asked.putheader("Host", "evil.example")
+        asked.endheaders()
+        with contextlib.closing(asked):
+            return asked.getresponse().status
+
+    assert {path: status("GET", path) for path in paths} == dict.fromkeys(paths, 421)
+    assert {status(method, "/readyz") for method in ("POST", "PUT", "DELETE", "OPTIONS")} == {405}
 
 
 def test_a_server_whose_state_cannot_be_written_says_so_until_it_can_be(run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from personal_auth.owner import hash_password
 from personal_server import settings
-from personal_server.settings import SettingRefused, load
+from personal_server.settings import SettingRefused, load, publish
 
 ANSWERS: dict[str, Any] = {
     "public_url": "http://localhost:8050",
@@ -196,6 +197,20 @@ def test_a_bad_setting_is_one_sentence_that_names_it_and_the_cure(
         assert value not in sentence
 
 
+def test_of_a_setting_that_is_written_twice_the_last_holds_for_the_server_and_its_tools(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["MCP_DATA_DIR=first", "MCP_DATA_DIR=second", "MCP_PASSWORD=of an older time"]
+    (project / ".env").write_text("\n".join([*lines, "MCP_PASSWORD=", ""]))
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+
+    server = load()
+    publish()
+
+    assert (server.data_dir, server.password) == (project / "second", None)
+    assert load().data_dir == server.data_dir
+
+
 def test_a_misspelt_setting_in_the_file_is_refused_with_the_right_name(project: Path) -> None:
     (project / ".env").write_text("MCP_PASWORD=something long enough\n")
 
@@ -210,6 +225,16 @@ def test_the_tools_data_must_not_lie_beside_the_connections(
     monkeypatch.setenv("MCP_DATA_DIR", folder)
 
     with pytest.raises(SettingRefused, match="MCP_STATE_DIR"):
+        load()
+
+
+@pytest.mark.parametrize("folder", ["data/state", "data/a/b"])
+def test_the_connections_must_not_lie_in_what_tools_read_and_backups_copy(
+    monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    monkeypatch.setenv("MCP_STATE_DIR", folder)
+
+    with pytest.raises(SettingRefused, match="MCP_STATE_DIR must not lie inside MCP_DATA_DIR"):
         load()
 
 

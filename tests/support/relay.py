@@ -1,4 +1,4 @@
-"""A way to a port that can fall silent, as when a router forgets the connections through it."""
+"""A way to a port that can fall silent, as when a router forgets connections, or hang up."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ class Relay:
         self.port: int = self._listener.getsockname()[1]
         self._lost = threading.Event()  # of the connections that were opened last
         self._open: list[socket.socket] = []
+        self._unanswered = b""
         threading.Thread(target=self._accept, daemon=True).start()
 
     def fall_silent(self) -> None:
         """Lets nothing more through, and no end either, on the connections that are open."""
         self._lost.set()
         self._lost = threading.Event()
+
+    def lose_the_answer(self, word: bytes) -> None:
+        """Passes on the next request with a word in it, and hangs up instead of its answer."""
+        self._unanswered = word
 
     def close(self) -> None:
         for each in [self._listener, *self._open]:
@@ -36,13 +41,27 @@ class Relay:
                 near, _ = self._listener.accept()
                 far = socket.create_connection(("127.0.0.1", self._behind))
                 self._open += [near, far]
+                cut = threading.Event()
                 for source, sink in ((near, far), (far, near)):
-                    ends = source, sink, self._lost
+                    ends = source, sink, self._lost, cut, source is near
                     threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket, lost: threading.Event) -> None:
+    def _pass_on(
+        self,
+        source: socket.socket,
+        sink: socket.socket,
+        lost: threading.Event,
+        cut: threading.Event,
+        asks: bool,
+    ) -> None:
         with suppress(OSError):
             while some := source.recv(65536):
+                if asks and self._unanswered and self._unanswered in some:
+                    self._unanswered = b""
+                    cut.set()
+                if cut.is_set() and not asks:
+                    sink.shutdown(socket.SHUT_RDWR)
+                    return
                 if not lost.is_set():
                     sink.sendall(some)
             if not lost.is_set():

@@ -9,17 +9,19 @@ from __future__ import annotations
 import contextlib
 import secrets
 import sys
+import time
 from dataclasses import dataclass, field
 
 from personal_auth import audit
 from personal_auth.audit import Event
 from personal_auth.errors import StartRefused
-from personal_auth.owner import generate_password, hash_password
+from personal_auth.owner import generate_password, hash_password, is_password
 from personal_auth.sealing import Sealer
 from personal_auth.statedir import PASSWORD_FILE, StateDir
 from personal_auth.store import Put, Record
 
 KEY_BYTES = 32
+DEAD_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ class FirstStart:
             StartRefused: The password cannot be left for its owner.
         """
         earlier = self._proposal
+        if make_password and earlier is None and password_record is not None:
+            self._tell_of_a_death(str(password_record["hash"]))
         puts, password = self.missing(key, password_record, make_password and earlier is None)
         if password is not None:
             file = f"{PASSWORD_FILE}.{secrets.token_hex(4)}"
@@ -96,6 +100,16 @@ class FirstStart:
             "Another replica made the password: its log names the file with it. The command"
             " `password` sets another one.",
         )
+
+    def _tell_of_a_death(self, stored: str) -> None:
+        """Tells the owner of a password whose server died before it could."""
+        for file, (password, written) in self._state_dir.proposed_passwords().items():
+            with contextlib.suppress(OSError):
+                if is_password(password, stored):
+                    self._state_dir.rename_password(file)
+                    self.show(password)
+                elif time.time() > written + DEAD_SECONDS:  # else its server may be starting
+                    self._state_dir.forget_password(file)
 
     def leave(self, password: str | None) -> None:
         """Writes a generated password to a file when there is no terminal to show it on."""

@@ -94,8 +94,12 @@ async def move(source: Whole, target: Whole, to: str, told: Told) -> Counter[str
     if "moved" not in key:
         moved = await _copy(source, target, mark, told)
         await source.put(KEY, {**key, "moved": to}, collection=OWNER)
-    if await target.get(KEY, collection=OWNER) == mark:  # else it arrived in an earlier attempt
-        await target.put(KEY, {"key": key["key"]}, collection=OWNER)
+    arrived, there = {"key": key["key"]}, await target.get(KEY, collection=OWNER)
+    if there not in (mark, arrived):
+        raise _lost(to)
+    if there == mark:  # else it arrived in an earlier attempt
+        await _check_still_there(source, target, to)
+        await target.put(KEY, arrived, collection=OWNER)
     await _empty(source)
     await source.put(KEY, {"moved": to}, collection=OWNER)
     return moved
@@ -123,6 +127,18 @@ async def _copy(source: Whole, target: Whole, mark: Record, told: Told) -> Count
     return Counter(put.collection for put in rows)
 
 
+async def _check_still_there(source: Whole, target: Whole, to: str) -> None:
+    if not _alike(await _rows(source), await _rows(target)):
+        raise _lost(to)
+
+
+def _lost(to: str) -> StartRefused:
+    return StartRefused(
+        f"What was moved to {to} is not there any more, and nothing was deleted here: bring that"
+        " store back as it was and do this again, or restore a backup."
+    )
+
+
 async def _check_target(target: Whole, mark: Record) -> None:
     key = await target.get(KEY, collection=OWNER)
     if key is None and not await _rows(target):
@@ -131,8 +147,8 @@ async def _check_target(target: Whole, mark: Record) -> None:
         return
     if key is not None and "key" in key and digest(str(key["key"])) == mark["moving"]:
         raise StartRefused(
-            "The target holds a copy of this server's state already: empty it, or let"
-            " MCP_STORAGE_URL name it as it is."
+            "The target holds this server's state already, or is the same store by another name:"
+            " let MCP_STORAGE_URL name it, and delete nothing before the server has started there."
         )
     raise StartRefused(
         "The target holds the state of another server already: name an empty one, such as another"

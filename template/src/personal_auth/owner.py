@@ -163,7 +163,7 @@ class Owner:
     async def _is_password(self, password: str, reference: str) -> bool:
         self._waiting += 1
         try:
-            return await self._in_thread(_verify, password, reference)
+            return await self._in_thread(is_password, password, reference)
         finally:
             self._waiting -= 1
 
@@ -202,7 +202,8 @@ def browser_hash(cookie: str) -> str:
     return digest(cookie)[:32]
 
 
-def _verify(password: str, reference: str) -> bool:
+def is_password(password: str, reference: str) -> bool:
+    """Tells whether a hash is a password's."""
     try:
         Argon2id.verify_phc_encoded(password.encode("utf-8", "surrogatepass"), reference)
     except InvalidKey:

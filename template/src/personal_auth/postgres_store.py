@@ -6,6 +6,7 @@ Every call is one statement. The times to live are counted by the database's clo
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -26,6 +27,10 @@ from personal_auth.shared import (
 )
 from personal_auth.store import Put, Record, in_background
 
+# It logs tracebacks while a server is away; whoever makes a call is told of that as it is.
+logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)
+
+# One always stays, by which `others` sees a server that nobody uses.
 LEAST_CONNECTIONS, MOST_CONNECTIONS = 1, 5
 PAGE = 1000  # rows in one step of a listing
 TIDY_SECONDS = 60 * 60
@@ -39,6 +44,9 @@ CREATE TABLE IF NOT EXISTS personal_auth (
     expires timestamptz,
     PRIMARY KEY (collection, key)
 )"""
+# Without a policy nobody but the owner of the table sees a row, whatever is granted to whom, as by
+# default privileges or by a provider that shows the schema public to strangers.
+FOR_ITS_OWNER = "ALTER TABLE personal_auth ENABLE ROW LEVEL SECURITY"
 LIVE = "(expires IS NULL OR expires > now())"
 EXPIRES = "now() + $4::float8 * interval '1 second'"
 GET = f"SELECT value FROM personal_auth WHERE collection = $1 AND key = $2 AND {LIVE}"  # noqa: S608
@@ -188,6 +196,9 @@ async def _make_table(connection: Any) -> None:
         async with connection.transaction():  # servers that start at once would break each other's
             await connection.execute("SELECT pg_advisory_xact_lock($1)", MAKING_THE_TABLE)
             await connection.execute(CREATE)
+            await connection.execute(FOR_ITS_OWNER)
+    elif await connection.fetchval("SELECT row_security_active($1::text)", NAMESPACE):
+        raise asyncpg.InsufficientPrivilegeError("Every row of the table is hidden from this user.")
 
 
 async def _nothing(connection: Any) -> None:
@@ -211,7 +222,7 @@ def _explained(error: Exception, where: str) -> StartRefused | StoreUnavailable:
         return refused(
             where,
             f"does not let this user make or use the table {NAMESPACE}: make the user the owner of"
-            " the database, or grant it CREATE on its schema",
+            " the database and of that table, or grant it CREATE on its schema",
         )
     if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
         return refused(where, "only reads: name the server that writes, not a replica of it")

@@ -203,6 +203,14 @@ class StateDir:
                 f" ({error.strerror}): make room, or set MCP_PASSWORD."
             ) from error
 
+    def proposed_passwords(self) -> dict[str, tuple[str, float]]:
+        """Returns what was written under other names: a password and its POSIX time by each."""
+        found = {}
+        for path in self.path.glob(f"{PASSWORD_FILE}.*"):
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                found[path.name] = path.read_text().strip(), path.stat().st_mtime
+        return found
+
     def rename_password(self, name: str) -> None:
         """Gives a password that was written under another name the one where owners look."""
         os.replace(self.path / name, self.password_file)

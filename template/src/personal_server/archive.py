@@ -30,6 +30,7 @@ BLOCK = tarfile.BLOCKSIZE
 CHUNK = 256 * 1024
 MANIFEST_BYTES = 64 * 1024
 LONGEST_NAME = 4096  # Linux's longest path
+MOST_LEVELS = 200  # of folders in a name: what walks through them calls itself for each
 MOST_MEMBERS = 1_000_000
 SPARE_BYTES = 64 * 1024  # zeros that may follow the end
 COMPRESSION = 6
@@ -190,7 +191,10 @@ class Reader:
             raise self._foreign()
         if folder:
             name = name.rstrip("/")
-        if not PARTS.match(name) or {".", ".."} & set(name.split("/")) or len(name) > LONGEST_NAME:
+        parts = name.split("/")
+        if not PARTS.match(name) or {".", ".."} & set(parts) or len(name) > LONGEST_NAME:
+            raise self._foreign()
+        if len(parts) > MOST_LEVELS:
             raise self._foreign()
         self._left, self._padding = info.size, -info.size % BLOCK
         return Member(name, info.size, info.mode & 0o777, info.mtime, folder)

@@ -32,7 +32,16 @@ from personal_auth.snapshot import Row
 from personal_auth.statedir import StateDir
 from personal_auth.version import __version__
 from personal_server import kept, steady
-from personal_server.archive import DATA, STATE, BackupRefused, Manifest, Member, Writer, shown
+from personal_server.archive import (
+    DATA,
+    MOST_LEVELS,
+    STATE,
+    BackupRefused,
+    Manifest,
+    Member,
+    Writer,
+    shown,
+)
 from personal_server.kept import Rows
 from personal_server.progress import Progress
 from personal_server.settings import Settings, answers, load
@@ -156,6 +165,9 @@ class Backup:
             here = Path(folder)
             if here == top:
                 names[:] = [name for name in names if not name.startswith(OURS)]
+            if _name(here, top).count("/") + 2 > MOST_LEVELS and (names or files):
+                self.doubts.append(f"{_told(here)} lies too deep, and what is in it was left out")
+                names[:], files = [], []
             names.sort()
             for name in [name for name in names if (here / name).is_symlink()]:
                 self._left_out.append(f"{_told(here / name)} is a link")

@@ -214,6 +214,11 @@ def load() -> Settings:
             "MCP_DATA_DIR must not lie inside MCP_STATE_DIR, which holds the connections:"
             ' choose another folder, such as "data".'
         )
+    if data in state.parents:
+        raise SettingRefused(
+            "MCP_STATE_DIR must not lie inside MCP_DATA_DIR, which tools read and backups copy:"
+            ' choose a folder for each, such as "state" and "data".'
+        )
     return settings
 
 
@@ -272,14 +277,13 @@ def publish() -> None:
 
 
 def _written(file: Path) -> list[tuple[str, str]]:
-    """Returns the settings in the file that have a value, as they are written there."""
+    """Returns the settings in the file that have a value, as written; the last of a name counts."""
+    found: dict[str, str] = {}
     for binding in _bindings(file):
         _refuse_ambiguous(binding, file)
-    return [
-        (binding.key.upper(), binding.value)
-        for binding in _bindings(file)
-        if binding.key and binding.key.upper().startswith(PREFIX) and binding.value
-    ]
+        if binding.key and binding.key.upper().startswith(PREFIX):
+            found[binding.key.upper()] = binding.value or ""
+    return [(name, text) for name, text in found.items() if text]
 
 
 def _refuse_ambiguous(binding: Binding, file: Path) -> None:
