@@ -55,6 +55,7 @@ def test_the_balancer_takes_the_place_of_the_server_and_names_the_replicas(proje
     assert balancer["ports"] == services["server"]["ports"] == ["127.0.0.1:9000:9000"]
     assert balancer["networks"]["default"]["aliases"] == ["server"]
     assert balancer["environment"]["REPLICAS"] == "replica-1:9000 replica-2:9000"
+    assert balancer["environment"]["SERVER_NETWORK"] == "${SERVER_NETWORK:-10.35.40.0/24}"
     assert {"replica-1", "replica-2"} <= set(balancer["depends_on"])
     assert balancer["cap_drop"] == ["ALL"]
 

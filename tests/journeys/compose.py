@@ -32,7 +32,7 @@ FLAGS = {
     "exec": set(),
     "run": {"--rm", "-T", "--no-deps"},
 }
-NEEDED = {"up": {"-d"}, "run": {"--rm", "-T", "--no-deps"}}
+NEEDED = {"up": {"-d"}, "run": {"--rm", "-T"}}
 SERVICE = "server"
 VARIABLE = re.compile(r"\$(?:\$|\{(\w+):-([^{}]*)\})")
 

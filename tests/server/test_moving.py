@@ -125,6 +125,27 @@ def test_a_client_that_signed_in_once_goes_on_from_file_to_redis_to_postgres_and
     assert connection.post({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}).status_code == 401
 
 
+def test_an_empty_store_is_not_begun_while_the_connections_are_still_in_the_file(
+    run: Run, project: Path, redis: str
+) -> None:
+    server, elsewhere = run(), redis.replace("/0", "/1")
+    connection = connect(server.url, server.password)
+    port = str(server.port)
+    server.stop()
+
+    started = command(project, MCP_STORAGE_URL=elsewhere)  # serves, were it not for this
+    asked = refused(project, "connections", MCP_STORAGE_URL=elsewhere)
+    piped = command(project, "state", "move", "-", stdin=f"{elsewhere}\n")  # no list shows it
+    run(MCP_PORT=port, MCP_STORAGE_URL=elsewhere)
+
+    assert started.returncode == 2
+    assert "The connections (1) are still in" in started.stderr.splitlines()[-1]
+    assert asked.startswith("The connections (1) are still in")
+    assert "`state move`" in asked
+    assert piped.returncode == 0, piped.stderr
+    still_works(connection)
+
+
 def test_a_target_that_cannot_be_meant_is_one_sentence(project: Path, redis: str) -> None:
     unknown = refused(project, "state", "move", "mysql://owner:SECRET@localhost/x")
     same = refused(project, "state", "move", "file")

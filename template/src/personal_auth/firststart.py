@@ -13,12 +13,13 @@ import time
 from dataclasses import dataclass, field
 
 from personal_auth import audit
+from personal_auth.adoption import is_foreign
 from personal_auth.audit import Event
 from personal_auth.errors import StartRefused
 from personal_auth.owner import generate_password, hash_password, is_password
 from personal_auth.sealing import Sealer
 from personal_auth.statedir import PASSWORD_FILE, StateDir
-from personal_auth.store import Put, Record
+from personal_auth.store import Put, Record, SnapshotStore
 
 KEY_BYTES = 32
 DEAD_SECONDS = 60.0
@@ -139,6 +140,27 @@ class FirstStart:
             self._state_dir.forget_password()
         except OSError as error:
             audit.record(Event.STORE_FAILED, "Remove it yourself.", reason=str(error))
+
+
+def check_nothing_left(state_dir: StateDir) -> None:
+    """Sees that a server which begins in an empty store leaves no connection behind in the file.
+
+    Raises:
+        StartRefused: It would, and each client would have to be connected again.
+    """
+    state = state_dir.read()
+    if is_foreign(state):
+        left = len(state.get("refresh_tokens") or state.get("access_tokens") or ())
+    else:
+        snapshot = SnapshotStore(state_dir.write)
+        snapshot.load(state)
+        left = sum("issuer" in grant for grant in snapshot.values("grants"))
+    if left:
+        raise StartRefused(
+            f"The connections ({left}) are still in {state_dir.state_file}, and the store that"
+            " MCP_STORAGE_URL names is empty: take them along with `state move`, run without that"
+            " setting, or move that file away to start anew."
+        )
 
 
 def sealer_of(key: Record | None) -> Sealer:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from importlib.util import find_spec
+from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from personal_auth.errors import StartRefused
-from personal_auth.firststart import sealer_of
+from personal_auth.firststart import check_nothing_left, sealer_of
 from personal_auth.shared import SharedStore
+from personal_auth.statedir import StateDir
 
 REDIS, POSTGRES = "redis", "asyncpg"
 DRIVERS = {"redis": REDIS, "rediss": REDIS, "postgresql": POSTGRES, "postgres": POSTGRES}
@@ -71,18 +73,20 @@ def open_store(url: str) -> SharedStore:
     return PostgresStore(url, named(url))
 
 
-async def reach(url: str) -> None:
-    """Tries the store at a URL once.
+async def reach(url: str, state_dir: Path) -> None:
+    """Tries the store at a URL once, for the server of a state directory.
 
     Raises:
-        StartRefused: It answers and refuses, its state is elsewhere, or the URL cannot be used.
+        StartRefused: It answers and refuses, the state is elsewhere, or the URL cannot be used.
         StoreUnavailable: It does not answer now.
     """
     store = open_store(url)
     try:
         await store.reach()
         key = await store.get("key", collection="owner")
-        if key is not None:
+        if key is None:
+            check_nothing_left(StateDir(state_dir))
+        else:
             sealer_of(key)
     finally:
         await store.close()

@@ -23,7 +23,7 @@ from personal_auth.clients import Clients, Prove
 from personal_auth.control import ControlServer, ControlStore
 from personal_auth.documents import Documents, Fetch
 from personal_auth.errors import InvalidToken, StartRefused, StateDirLost, StoreUnavailable
-from personal_auth.firststart import FirstStart, sealer_of
+from personal_auth.firststart import FirstStart, check_nothing_left, sealer_of
 from personal_auth.grants import Connection, Grants
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
@@ -288,6 +288,8 @@ class Service:
     async def _open_store(self) -> None:
         self._plan.state_dir.check_whole()
         key, password = await self.records.get_together(("owner", "key"), ("owner", "password"))
+        if key is None:
+            check_nothing_left(self._plan.state_dir)
         puts = self._first.propose(key, password, self._plan.password is None)
         if puts:
             held = dict(

@@ -73,9 +73,7 @@ def refused(where: str, what: str) -> StartRefused:
 
 def unreachable(where: str, why: str) -> StoreUnavailable:
     """Returns the sentence about a store that does not answer now."""
-    return StoreUnavailable(
-        f"{where} cannot be reached ({why}): start it, or correct MCP_STORAGE_URL."
-    )
+    return StoreUnavailable(f"{where} cannot be reached ({why}): start it, or correct its URL.")
 
 
 def reason(*errors: BaseException | None) -> str:

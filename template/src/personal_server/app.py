@@ -91,7 +91,7 @@ def run(settings: Settings) -> None:
     logs.configure(settings.log_format)
     fastmcp.settings.check_for_updates = "off"
     server = build(settings)
-    _try_store(settings.storage_url)
+    _try_store(settings)
     listener = listen(settings.host, settings.port)
     _say_where(settings)
     _say_what_was_changed()
@@ -116,10 +116,10 @@ def run(settings: Settings) -> None:
     )
 
 
-def _try_store(url: str | None) -> None:
-    if url is not None:
+def _try_store(settings: Settings) -> None:
+    if settings.storage_url is not None:
         try:
-            asyncio.run(reach(url))
+            asyncio.run(reach(settings.storage_url, settings.state_dir))
         except StoreUnavailable as error:  # it may come later, as after a power cut
             logger.warning("%s Until then this server answers 503.", error.description)
 

@@ -88,7 +88,7 @@ def _server() -> Iterator[Finding]:
         yield Finding("the public URL is not the one in docs/ and deploy/", difference)
     yield _believed(settings)
     if settings.storage_url is not None:
-        yield _store(settings.storage_url)
+        yield _store(settings.storage_url, settings.state_dir)
     yield _tools(settings)
 
 
@@ -103,9 +103,9 @@ def _believed(settings: Settings) -> Finding:
     )
 
 
-def _store(url: str) -> Finding:
+def _store(url: str, state_dir: Path) -> Finding:
     try:
-        asyncio.run(reach(url))
+        asyncio.run(reach(url, state_dir))
     except (StoreUnavailable, StartRefused) as error:
         return Finding("the state cannot be reached, and nobody is let in", str(error))
     return Finding(f"{named(url)} answers")
@@ -113,7 +113,8 @@ def _store(url: str) -> Finding:
 
 def _tools(settings: Settings) -> Finding:
     try:
-        tools = asyncio.run(app.build(settings).list_tools())
+        alone = settings.model_copy(update={"storage_url": None})  # it was looked at before
+        tools = asyncio.run(app.build(alone).list_tools())
     except (ToolRefused, StartRefused) as error:
         return Finding("the tools are refused, and the server does not start", str(error))
     return Finding(f"{len(tools)} tools in src/{answers()['package_name']}")

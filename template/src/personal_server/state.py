@@ -10,7 +10,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
+
+from cyclopts import Parameter
 
 from personal_auth import StartRefused, open_store
 from personal_auth.moving import Whole, file_store, move, survey
@@ -20,6 +23,7 @@ from personal_auth.statedir import StateDir
 from personal_server.settings import SettingRefused, Settings, load
 
 FILE, STANDARD_INPUT = "file", "-"
+Target = Annotated[str, Parameter(allow_leading_hyphen=True)]  # "-" is one
 TERMINAL_SECONDS, LINE_SECONDS = 0.2, 10.0  # between two words on how far it has come
 
 
@@ -60,7 +64,7 @@ class Place:
             )
 
 
-def move_to(target: str, /, *, dry_run: bool = False, anyway: bool = False) -> None:
+def move_to(target: Target, /, *, dry_run: bool = False, anyway: bool = False) -> None:
     """Take the state to another store, with every connection; clients go on without signing in.
 
     Stop every server first. It goes from where the settings say to TARGET. Once all has arrived
