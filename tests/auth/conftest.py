@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import programs
 from tests.support.site import Clock, Site, Visitor
 
 
@@ -36,3 +37,15 @@ def shared_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site = Site(tmp_path_factory.mktemp("shared") / "state", Clock())
     yield site
     site.stop()
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[str]:
+    with programs.redis() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    with programs.postgres() as url:
+        yield url

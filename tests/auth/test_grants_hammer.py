@@ -17,7 +17,6 @@ from personal_auth.errors import InvalidGrant, InvalidToken, Refused, TicketRefu
 from personal_auth.grants import REFRESH, Grants, Tokens
 from personal_auth.sealing import Sealer, digest, to_text
 from personal_auth.store import KeyValue, Record
-from tests.support import programs
 from tests.support.hammer import (
     CLIENT,
     START,
@@ -42,18 +41,6 @@ pytestmark = [  # py-key-value-aio's own
 ]
 
 nonces = map("page {}".format, itertools.count())
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[str]:
-    with programs.redis() as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    with programs.postgres() as url:
-        yield url
 
 
 @pytest.fixture(params=["memory", "redis", "postgres"])

@@ -30,18 +30,6 @@ from tests.support.relay import relayed
 from tests.support.site import App, Clock, Site, approve, connect
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[str]:
-    with programs.redis() as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    with programs.postgres() as url:
-        yield url
-
-
 @pytest.fixture(scope="module", params=["redis", "postgres"])
 def url(request: pytest.FixtureRequest) -> str:
     found: str = request.getfixturevalue(request.param)

@@ -267,8 +267,9 @@ def test_a_large_text_arrives_and_one_too_large_is_refused_by_the_server(
     refused = owner.http.post("/mcp", content=b"x" * 4_500_000, headers=headers)
 
     assert length["structuredContent"] == {"result": 3_500_000}
-    # The server answers before it has read all; a proxy that is still sending may miss that.
-    assert refused.status_code in {413, 502}
+    # The server answers before it has read all; Caddy, which is still sending, may miss that.
+    missed = {502} if place.front.kind == "caddy" else set()
+    assert refused.status_code in {413} | missed
     assert owner.call("myserver_measure", text="four")["structuredContent"] == {"result": 4}
     assert "html" not in refused.text
 

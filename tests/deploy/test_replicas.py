@@ -386,10 +386,13 @@ class Promises:
         self, house: Crowd
     ) -> None:
         forwarded = {"x-forwarded-for": "198.51.100.9, 203.0.113.7"}  # the first is forged
+        app, tokens = connect(house.doors[2])
+        form = {"grant_type": "refresh_token", "client_id": app.id}
+        form["refresh_token"] = tokens["refresh_token"]
         logs = [each.log for each in house.replicas[:2]]
 
         for _ in range(2):
-            house.doors[2].visitor(**forwarded).call("pat_any")
+            house.doors[2].visitor(**forwarded).post("/token", data=form)
         said = [each.log[len(log) :] for each, log in zip(house.replicas, logs, strict=False)]
 
         assert ["address=203.0.113.7" in log for log in said] == [True, True]

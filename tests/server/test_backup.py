@@ -24,12 +24,13 @@ from typing import Any
 
 import pytest
 
-from personal_auth import StartRefused
+from personal_auth import StartRefused, moving
 from personal_auth.errors import StoreUnavailable
 from personal_auth.firststart import sealer_of
 from personal_auth.statedir import StateDir
-from personal_server import backup, kept, restore
+from personal_server import backup, destination, kept, restore
 from personal_server.archive import BackupRefused
+from personal_server.swap import Swap
 from tests.support.owner import Connection, connect, rpc
 from tests.support.process import MAIN, Running, command, environment
 from tests.support.programs import redis
@@ -64,7 +65,7 @@ class Place:
         return self
 
     def backup(self, name: str = "a.tar.gz", force: bool = False) -> Path:
-        with backup._written(self.folder / name, self.settings, force) as out:
+        with destination.written(self.folder / name, self.settings, force) as out:
             self.made = backup.Backup(self.settings)
             self.made.write(out)
         return self.folder / name
@@ -99,7 +100,7 @@ class Place:
 
 @pytest.fixture(autouse=True)
 def _answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (backup, restore):
+    for module in (backup, destination, restore):
         monkeypatch.setattr(module, "answers", lambda: {"project_name": "my-server"})
 
 
@@ -602,14 +603,14 @@ def test_a_backup_of_files_goes_into_a_store_and_back(
 def test_a_store_that_is_filled_by_half_opens_no_server(
     here: Place, tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    on_store, put, puts = Place(tmp_path / "store", store), kept._put, itertools.count()
+    on_store, put, puts = Place(tmp_path / "store", store), moving._put, itertools.count()
 
     async def lost(where: Any, what: Any) -> None:
         if next(puts) == 1:
             raise ConnectionError
         await put(where, what)
 
-    monkeypatch.setattr(kept, "_put", lost)
+    monkeypatch.setattr(moving, "_put", lost)
     with pytest.raises(StoreUnavailable, match="try again once it answers"):
         on_store.restore(here.backup(), force=True)
 
@@ -652,3 +653,16 @@ def test_a_backup_goes_through_a_pipe(project: Path, tmp_path: Path) -> None:
     assert (tmp_path / "d/same.txt").read_text() == "here"
     assert (misspelt.returncode, misspelt.stdout) == (2, "")
     assert misspelt.stderr.startswith("--forse is no option: it is --force")
+
+
+def test_what_was_put_in_its_place_stays_there_however_often_the_move_is_begun_again(
+    tmp_path: Path,
+) -> None:
+    swap = Swap(tmp_path, ".staged", ".aside", ["notes.db"], ["notes.db"])
+    (tmp_path / ".staged").mkdir()
+    (tmp_path / ".staged/notes.db").write_text("restored")
+
+    swap.carry_out()  # somebody has deleted the old one
+    swap.carry_out()
+
+    assert (tmp_path / "notes.db").read_text() == "restored"

@@ -105,15 +105,23 @@ async def move(source: Whole, target: Whole, to: str, told: Told) -> Counter[str
     return moved
 
 
+async def put_all(target: KeyValue, puts: Sequence[Put], told: Told | None = None) -> None:
+    """Writes records, some at a time, in any order."""
+    for start in range(0, len(puts), AT_ONCE):
+        if told is not None:
+            told(start, len(puts))
+        some = puts[start : start + AT_ONCE]
+        await asyncio.gather(*(_put(target, put) for put in some))
+    if told is not None:
+        told(len(puts), len(puts))
+
+
 async def _copy(source: Whole, target: Whole, mark: Record, told: Told) -> Counter[str]:
     await _check_target(target, mark)
     await target.put(KEY, mark, collection=OWNER)
     await _empty(target)  # of what an earlier attempt left: some of it may be revoked by now
     rows = await _rows(source)
-    for start in range(0, len(rows), AT_ONCE):
-        told(start, len(rows))
-        await asyncio.gather(*(_put(target, put) for put in rows[start : start + AT_ONCE]))
-    told(len(rows), len(rows))
+    await put_all(target, rows, told)
     if not _alike(rows, await _rows(source)):
         raise StartRefused(
             "The state changed while it was moved, so a server still runs on it: stop every server"
@@ -189,7 +197,7 @@ async def _rows(store: Whole) -> list[Put]:
     ]
 
 
-async def _put(target: Whole, put: Put) -> None:
+async def _put(target: KeyValue, put: Put) -> None:
     await target.put(put.key, put.value, collection=put.collection, ttl=put.ttl)
 
 

@@ -47,23 +47,26 @@ CREATE TABLE IF NOT EXISTS personal_auth (
 # Without a policy nobody but the owner of the table sees a row, whatever is granted to whom, as by
 # default privileges or by a provider that shows the schema public to strangers.
 FOR_ITS_OWNER = "ALTER TABLE personal_auth ENABLE ROW LEVEL SECURITY"
-LIVE = "(expires IS NULL OR expires > now())"
-EXPIRES = "now() + $4::float8 * interval '1 second'"
-GET = f"SELECT value FROM personal_auth WHERE collection = $1 AND key = $2 AND {LIVE}"  # noqa: S608
-PUT = f"""
-INSERT INTO personal_auth VALUES ($1, $2, $3, {EXPIRES})
-ON CONFLICT (collection, key) DO UPDATE SET value = EXCLUDED.value, expires = EXCLUDED.expires
-"""  # noqa: S608
-PUT_NEW = f"INSERT INTO personal_auth VALUES ($1, $2, $3, {EXPIRES}) ON CONFLICT DO NOTHING"  # noqa: S608
-DELETE = f"DELETE FROM personal_auth WHERE collection = $1 AND key = $2 AND {LIVE}"  # noqa: S608
-KEYS = f"SELECT key FROM personal_auth WHERE collection = $1 AND {LIVE}"  # noqa: S608
-ROWS = f"""
+GET = """
+SELECT value FROM personal_auth
+WHERE collection = $1 AND key = $2 AND (expires IS NULL OR expires > now())"""
+PUT = """
+INSERT INTO personal_auth VALUES ($1, $2, $3, now() + $4::float8 * interval '1 second')
+ON CONFLICT (collection, key) DO UPDATE SET value = EXCLUDED.value, expires = EXCLUDED.expires"""
+PUT_NEW = """
+INSERT INTO personal_auth VALUES ($1, $2, $3, now() + $4::float8 * interval '1 second')
+ON CONFLICT DO NOTHING"""
+DELETE = """
+DELETE FROM personal_auth
+WHERE collection = $1 AND key = $2 AND (expires IS NULL OR expires > now())"""
+KEYS = """
+SELECT key FROM personal_auth WHERE collection = $1 AND (expires IS NULL OR expires > now())"""
+ROWS = """
 SELECT collection, key, value, extract(epoch FROM expires - now())::float8 AS ttl
-FROM personal_auth WHERE (collection, key) > ($1, $2) AND {LIVE}
-ORDER BY collection, key LIMIT {PAGE}
-"""  # noqa: S608
+FROM personal_auth
+WHERE (collection, key) > ($1, $2) AND (expires IS NULL OR expires > now())
+ORDER BY collection, key LIMIT $3"""
 TIDY = "DELETE FROM personal_auth WHERE expires <= now()"
-
 OTHERS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE application_name = $1 AND datname = current_database() AND pid <> pg_backend_pid()"""
@@ -114,7 +117,7 @@ class PostgresStore:
 
     async def rows(self) -> AsyncIterator[Put]:
         after = "", ""
-        while page := await self._run("fetch", ROWS, *after):
+        while page := await self._run("fetch", ROWS, *after, PAGE):
             for row in page:
                 yield Put(row["collection"], row["key"], loaded(row["value"]), row["ttl"])
             after = page[-1]["collection"], page[-1]["key"]

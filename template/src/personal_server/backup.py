@@ -7,12 +7,9 @@ had in memory. What tools keep is everything below MCP_DATA_DIR, file by file.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
 import fcntl
 import os
 import secrets
-import shutil
 import sys
 import tempfile
 import time
@@ -27,8 +24,6 @@ from cyclopts import Parameter
 from personal_auth import snapshot
 from personal_auth.control import ControlStore
 from personal_auth.errors import StoreUnavailable
-from personal_auth.grants import is_grant_id
-from personal_auth.snapshot import Row
 from personal_auth.statedir import StateDir
 from personal_auth.version import __version__
 from personal_server import kept, steady
@@ -42,13 +37,13 @@ from personal_server.archive import (
     Writer,
     shown,
 )
+from personal_server.destination import is_full, remove_dead, written
 from personal_server.kept import Rows
 from personal_server.progress import Progress
 from personal_server.settings import Settings, answers, load
 
 SCRATCH = ".backup-"  # in the state directory
 OURS = (".restore-", ".before-restore-", "lost+found")  # in the data directory: never part of it
-DEAD_SECONDS = 60.0
 ATTEMPTS, PAUSE_SECONDS = 20, 0.05
 
 
@@ -71,7 +66,7 @@ def backup(file: Place | None = None, /, *, force: bool = False) -> None:
     settings = load()
     name = f"{answers()['project_name']}-{datetime.now(UTC):%Y%m%d-%H%M%S}.backup.tar.gz"
     target = None if file == "-" else Path(name if file is None else file)
-    with _written(target, settings, force) as out:
+    with written(target, settings, force) as out:
         made = Backup(settings)
         made.write(out)
     made.say(str(target or "standard output"))
@@ -97,7 +92,7 @@ class Backup:
         """
         state_dir = StateDir(self._settings.state_dir)
         rows = self._rows(state_dir)
-        self._connections = connections(rows)
+        self._connections = kept.connections(rows)
         manifest = Manifest(
             id=secrets.token_hex(16),
             made=int(time.time()),
@@ -107,7 +102,7 @@ class Backup:
             connections=self._connections,
         )
         archive = Writer(out, manifest)
-        archive.add_bytes(STATE, document(rows), manifest.made)
+        archive.add_bytes(STATE, kept.document(rows), manifest.made)
         with _scratch(state_dir.path) as scratch:
             self._add_data(archive, scratch)
         archive.close()
@@ -196,7 +191,7 @@ class Backup:
             except FileNotFoundError:
                 continue  # deleted a moment ago: so it is in no backup of now
             except OSError as error:
-                if _is_full(error):
+                if is_full(error):
                     raise
                 self._unread(error)
                 continue
@@ -214,23 +209,6 @@ class Backup:
         if not isinstance(error, FileNotFoundError):
             path = Path(os.fsdecode(error.filename))
             self.doubts.append(f"{_told(path)} cannot be read ({error.strerror})")
-
-
-def connections(rows: Rows) -> int:
-    """Returns how many connections of a state are live."""
-    grants = {key: row.value for collection, key, row in rows if collection == "grants"}
-    epoch = grants.get("epoch", {}).get("id", "")
-    return sum(is_grant_id(key) and grant.get("epoch") == epoch for key, grant in grants.items())
-
-
-def document(rows: Rows) -> bytes:
-    """Returns the state as the file store keeps it, without what has expired."""
-    now = time.time()
-    collections: dict[str, list[Row]] = {}
-    for collection, _, row in rows:
-        if row.live(now):
-            collections.setdefault(collection, []).append(row)
-    return snapshot.write(collections.items())
 
 
 def check_named(file: str | None) -> None:
@@ -275,93 +253,9 @@ async def _flush(state_dir: StateDir) -> None:
 
 
 @contextmanager
-def _written(target: Path | None, settings: Settings, force: bool) -> Iterator[BinaryIO]:
-    """Opens what the backup is written to; a file has its name only once it is whole."""
-    try:
-        if target is None:
-            yield _standard_output()
-            sys.stdout.buffer.flush()
-        else:
-            _check_place(target, settings, force)
-            with _file(target, force) as out:
-                yield out
-    except BrokenPipeError as error:
-        raise BackupRefused(
-            "Whatever reads this backup went away before its end: what it has is no backup."
-        ) from error
-    except OSError as error:
-        raise BackupRefused(
-            f"The backup cannot be made ({error.strerror or error}): nothing of it is left."
-            + (" Make room, there or in the state directory." if _is_full(error) else "")
-        ) from error
-
-
-def _standard_output() -> BinaryIO:
-    if sys.stdout.isatty():
-        raise BackupRefused(
-            "A backup is no text for a terminal: name a file, or lead it into one with"
-            " `- > FILE`, in a container with `exec -T`."
-        )
-    return sys.stdout.buffer
-
-
-def _check_place(target: Path, settings: Settings, force: bool) -> None:
-    folder, data = target.parent.resolve(), settings.data_dir.resolve()
-    if folder == data or data in folder.parents:
-        raise BackupRefused(
-            f"{target} lies in {data}, so the next backup would hold this one: name another place."
-        )
-    if not folder.is_dir():
-        raise BackupRefused(f"There is no folder {folder}: make it, or name another place.")
-    if os.path.lexists(target) and not force:
-        raise _there_already(target)
-
-
-def _there_already(target: Path) -> BackupRefused:
-    return BackupRefused(
-        f"{target} is there already and was left as it is: name another file, or say --force."
-    )
-
-
-@contextmanager
-def _file(target: Path, force: bool) -> Iterator[BinaryIO]:
-    start, end = ".", f".{answers()['project_name']}.part"
-    _remove_dead(target.parent.glob(f"{start}*{end}"))
-    handle, name = tempfile.mkstemp(end, start, target.parent)  # mode 0600
-    try:
-        with os.fdopen(handle, "wb") as out:
-            fcntl.flock(out, fcntl.LOCK_EX)
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-            _give_name(Path(name), target, force)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _give_name(part: Path, target: Path, force: bool) -> None:
-    if not force:
-        try:
-            os.link(part, target)
-        except FileExistsError:
-            raise _there_already(target) from None
-        except OSError:  # a disk without hard links, such as a stick
-            if os.path.lexists(target):
-                raise _there_already(target) from None
-            part.rename(target)
-    else:
-        part.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-@contextmanager
 def _scratch(state_dir: Path) -> Iterator[Path]:
     """Makes a folder for copies; one that a death left behind is removed."""
-    _remove_dead(state_dir.glob(f"{SCRATCH}*"))
+    remove_dead(state_dir.glob(f"{SCRATCH}*"))
     with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=state_dir) as name:
         handle = os.open(name, os.O_RDONLY)
         try:
@@ -369,23 +263,6 @@ def _scratch(state_dir: Path) -> Iterator[Path]:
             yield Path(name)
         finally:
             os.close(handle)
-
-
-def _remove_dead(paths: Iterator[Path]) -> None:
-    for path in paths:
-        with contextlib.suppress(OSError):
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if path.lstat().st_mtime > time.time() - DEAD_SECONDS:
-                    continue  # of another backup that is about to lock it
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-            finally:
-                os.close(handle)
-
-
-def _is_full(error: OSError) -> bool:
-    return error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 def _name(path: Path, top: Path) -> str:

@@ -1,4 +1,4 @@
-"""The whole state on a store of its own, read and replaced; in a backup it is rows as in the file.
+"""The whole state as rows: those of a store of its own, read and replaced, and those of a backup.
 
 A store knows no rename, so a replacement is not one step: what names the server's key is written
 last, and whoever is cut off does all of it once more.
@@ -10,14 +10,13 @@ import asyncio
 import time
 from typing import Any
 
-from personal_auth import open_store
+from personal_auth import open_store, snapshot
 from personal_auth.errors import StartRefused, StoreUnavailable
-from personal_auth.moving import PASSING
+from personal_auth.grants import is_grant_id
+from personal_auth.moving import PASSING, put_all
 from personal_auth.shared import SharedStore
 from personal_auth.snapshot import Row
 from personal_auth.store import Put
-
-TOGETHER = 100  # writes under way at once
 
 Rows = list[tuple[str, str, Row]]
 
@@ -58,10 +57,8 @@ def replace(url: str, kept: Rows) -> None:
             if row.live(now + 1)
         ]
         puts.sort(key=lambda put: (put.collection, put.key) == ("owner", "key"))
-        for begin in range(0, len(puts) - 1, TOGETHER):
-            some = puts[begin : min(begin + TOGETHER, len(puts) - 1)]
-            await asyncio.gather(*(_put(store, put) for put in some))
-        await _put(store, puts[-1])
+        await put_all(store, puts[:-1])
+        await put_all(store, puts[-1:])
 
     _with(url, write)
 
@@ -89,6 +86,23 @@ def has_key(found: Rows) -> bool:
     return any(name[:2] == ("owner", "key") and "key" in name[2].value for name in found)
 
 
+def connections(rows: Rows) -> int:
+    """Returns how many connections of a state are live."""
+    grants = {key: row.value for collection, key, row in rows if collection == "grants"}
+    epoch = grants.get("epoch", {}).get("id", "")
+    return sum(is_grant_id(key) and grant.get("epoch") == epoch for key, grant in grants.items())
+
+
+def document(rows: Rows) -> bytes:
+    """Returns the state as the file store keeps it, without what has expired."""
+    now = time.time()
+    collections: dict[str, list[Row]] = {}
+    for collection, _, row in rows:
+        if row.live(now):
+            collections.setdefault(collection, []).append(row)
+    return snapshot.write(collections.items())
+
+
 def _with(url: str, use: Any) -> Any:
     async def run() -> Any:
         store = open_store(url)
@@ -105,10 +119,6 @@ def _with(url: str, use: Any) -> Any:
             await store.close()
 
     return asyncio.run(run())
-
-
-async def _put(store: SharedStore, put: Put) -> None:
-    await store.put(put.key, put.value, collection=put.collection, ttl=put.ttl)
 
 
 def _row(put: Put) -> tuple[str, str, Row]:

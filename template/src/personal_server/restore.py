@@ -25,7 +25,7 @@ from personal_auth.errors import StartRefused
 from personal_auth.statedir import PASSWORD_FILE, STATE_FILE, StateDir, replace_durably
 from personal_server import kept
 from personal_server.archive import DATA, STATE, BackupRefused, Manifest, Member, Reader, shown
-from personal_server.backup import OURS, Place, check_named, connections, count, document
+from personal_server.backup import OURS, Place, check_named, count
 from personal_server.kept import Rows
 from personal_server.progress import Progress
 from personal_server.settings import Settings, answers, load
@@ -218,7 +218,7 @@ class Restore:
         if before := self._kept_before():  # rows have no name that could go aside: they are copied
             folder = self._state_dir.path / aside
             folder.mkdir(mode=0o700)
-            _write(folder / f"store-{STATE_FILE}", [document(before)], 0o600)
+            _write(folder / f"store-{STATE_FILE}", [kept.document(before)], 0o600)
             sync_folder(folder)
         return Mark(manifest.id, swaps, bool(self._settings.storage_url))
 
@@ -249,7 +249,7 @@ class Restore:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _say(self, manifest: Manifest, rows: Rows, files: int, mark: Mark) -> None:
-        alive = connections(rows)
+        alive = kept.connections(rows)
         command = answers()["project_name"]
         lines = [
             f"Restored the backup of {_moment(manifest.made)}: {count(alive, 'connection')} and"

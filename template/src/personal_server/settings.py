@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import load_dotenv
-from dotenv.parser import Binding, parse_stream
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -37,15 +36,13 @@ from personal_auth.identity import Identity
 from personal_auth.owner import check_configured
 from personal_auth.registration import by_the_owner
 from personal_auth.remote import check_url
+from personal_server.envfile import PREFIX, bindings, written
+from personal_server.envfile import SettingRefused as SettingRefused
 
 SHORTEST_PASSWORD = 12
-PREFIX = "MCP_"
 DOMAIN = re.compile(  # claude.ai, localhost, own.example:8443, cursor://anysphere.cursor-mcp
     r"(?:[a-z][a-z0-9+.-]*://)?[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9][0-9]{0,4})?\Z"
 )
-
-# Between which quotes Docker Compose and python-dotenv take which backslashes for different things.
-READ_DIFFERENTLY = re.compile(r"""'.*\\\\|".*\\['abfv]""")
 
 # Which redirect domains an answer to the question `clients` stands for.
 CLIENT_DOMAINS = {
@@ -57,10 +54,6 @@ CLIENT_DOMAINS = {
 }
 
 LOOPBACK = ("127.0.0.1", "::1")  # where a tunnel or proxy on this computer comes from
-
-
-class SettingRefused(Exception):
-    """A setting or an argument cannot be used; the message is the one sentence its owner reads."""
 
 
 def project_root() -> Path:
@@ -202,8 +195,8 @@ def load() -> Settings:
     file = env_file()
     try:
         _refuse_misspelt(file)
-        written = {name.removeprefix(PREFIX).lower(): text for name, text in _written(file)}
-        settings = Settings(**(_from_answers() | written))
+        given = {name.removeprefix(PREFIX).lower(): text for name, text in written(file)}
+        settings = Settings(**(_from_answers() | given))
     except ValidationError as error:
         raise SettingRefused(_sentence(error)) from None
     except UnicodeDecodeError:
@@ -220,6 +213,13 @@ def load() -> Settings:
             ' choose a folder for each, such as "state" and "data".'
         )
     return settings
+
+
+def publish() -> None:
+    """Puts what `.env` says into the environment, for the tools, as a container does it."""
+    for name, text in written(env_file()):
+        os.environ.setdefault(name, text)
+    load_dotenv(env_file(), encoding="utf-8")
 
 
 def url_difference(settings: Settings) -> str | None:
@@ -259,7 +259,7 @@ def _from_answers() -> dict[str, Any]:
 
 def _refuse_misspelt(file: Path) -> None:
     known = [PREFIX + name.upper() for name in Settings.model_fields]
-    for name in (binding.key or "" for binding in _bindings(file)):
+    for name in (binding.key or "" for binding in bindings(file)):
         if name.startswith(PREFIX) and name not in known:
             close = difflib.get_close_matches(name, known, 1, 0)[0]
             raise SettingRefused(f"{name} in {file} is no setting: did you mean {close}?")
@@ -267,55 +267,6 @@ def _refuse_misspelt(file: Path) -> None:
         close_ones = difflib.get_close_matches(name, known, 1, 0.85)
         if close_ones and name not in known:
             raise SettingRefused(f"{name} is no setting: did you mean {close_ones[0]}?")
-
-
-def publish() -> None:
-    """Puts what `.env` says into the environment, for the tools, as a container does it."""
-    for name, text in _written(env_file()):
-        os.environ.setdefault(name, text)
-    load_dotenv(env_file(), encoding="utf-8")
-
-
-def _written(file: Path) -> list[tuple[str, str]]:
-    """Returns the settings in the file that have a value, as written; the last of a name counts."""
-    found: dict[str, str] = {}
-    for binding in _bindings(file):
-        _refuse_ambiguous(binding, file)
-        if binding.key and binding.key.upper().startswith(PREFIX):
-            found[binding.key.upper()] = binding.value or ""
-    return [(name, text) for name, text in found.items() if text]
-
-
-def _refuse_ambiguous(binding: Binding, file: Path) -> None:
-    """Refuses what Docker Compose, which reads the same file, would take for something else."""
-    name = (binding.key or "").upper()
-    if not name.startswith(PREFIX) or not binding.value:
-        return
-    text = binding.original.string.partition("=")[2].lstrip()
-    if READ_DIFFERENTLY.search(text):
-        raise SettingRefused(
-            f"{name} in {file} has a backslash in its quotes that Docker Compose reads in another"
-            " way: choose a value without it."
-        )
-    if "$" in binding.value and not text.startswith("'"):
-        raise SettingRefused(
-            f"{name} in {file} has a $ outside of single quotes, which Docker Compose replaces:"
-            f" write {name}='...', with the value as it is between them."
-        )
-
-
-def _bindings(file: Path) -> list[Binding]:
-    if not file.is_file():
-        return []
-    with file.open(encoding="utf-8") as stream:
-        bindings = list(parse_stream(stream))
-    for binding in bindings:
-        if binding.error:
-            raise SettingRefused(
-                f"{file} cannot be read at line {binding.original.line}: write NAME=value, put a"
-                " value that has a single quote in it in double quotes, and close every quote."
-            )
-    return bindings
 
 
 PLAINLY = {  # where pydantic speaks to programmers

@@ -41,8 +41,9 @@ class Swap:
         if self.old:
             aside.mkdir(mode=0o700, exist_ok=True)
             sync_folder(self.folder)
+        placed = {name for name in self.new if not os.path.lexists(staged / name)}
         for name in self.old:
-            if not os.path.lexists(aside / name):
+            if name not in placed and not os.path.lexists(aside / name):
                 with contextlib.suppress(FileNotFoundError):  # somebody else has deleted it
                     os.rename(self.folder / name, aside / name)
         if self.old:
