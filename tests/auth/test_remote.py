@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import re
-import signal
 import subprocess
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -200,23 +197,15 @@ def stopped(url: str) -> Iterator[None]:
     """Lets every process of the server stand still."""
     if url.startswith("redis"):
         with Redis.from_url(url) as client:
-            pids = [client.info("server")["process_id"]]
+            first = int(client.info("server")["process_id"])
     else:
         folder = Path(ask(url, "SHOW data_directory"))
         first = int((folder / "postmaster.pid").read_text().splitlines()[0])
-        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
-        pids = [first, *map(int, children)]
-    _send(signal.SIGSTOP, pids)
+    frozen = programs.freeze(first)
     try:
         yield
     finally:
-        _send(signal.SIGCONT, pids)
-
-
-def _send(what: signal.Signals, pids: list[int]) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):  # PostgreSQL ends a session of its own
-            os.kill(pid, what)
+        programs.thaw(frozen)
 
 
 def retried(call: Callable[[], bool], seconds: float = 10) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from tests.support.programs import need, postgres
+from tests.support.programs import freeze, need, postgres, thaw
 
 
 class Postgres:
@@ -89,16 +88,11 @@ class Postgres:
     @contextmanager
     def silent(self) -> Iterator[None]:
         """Lets the server and all its sessions hang; connections are still taken."""
-        main = int((self.data / "postmaster.pid").read_text().split()[0])
-        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(main)], capture_output=True)
-        pids = [main, *map(int, children.stdout.split())]
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+        frozen = freeze(int((self.data / "postmaster.pid").read_text().split()[0]))
         try:
             yield
         finally:
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
+            thaw(frozen)
 
 
 @contextmanager

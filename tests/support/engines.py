@@ -92,18 +92,11 @@ class Postgres:
 
     def freeze(self) -> None:
         first = int((self._data / "postmaster.pid").read_text().split("\n")[0])
-        self._signal(first, signal.SIGSTOP)  # before the others: it makes no more of them
-        children = subprocess.run(["pgrep", "-P", str(first)], capture_output=True, text=True)
-        for child in children.stdout.split():
-            self._signal(int(child), signal.SIGSTOP)
+        self._frozen = programs.freeze(first)
 
     def thaw(self) -> None:
-        while self._frozen:
-            os.kill(self._frozen.pop(), signal.SIGCONT)
-
-    def _signal(self, process: int, number: signal.Signals) -> None:
-        os.kill(process, number)
-        self._frozen.append(process)
+        programs.thaw(self._frozen)
+        self._frozen = []
 
     def _control(self, *arguments: object) -> None:
         programs.as_postgres(self._folder, self._tools / "pg_ctl", "-D", self._data, *arguments)

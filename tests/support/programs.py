@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -185,3 +187,24 @@ def wait_for(port: int) -> None:
                 return
         time.sleep(0.02)
     raise AssertionError(f"nothing answers on port {port}")
+
+
+def freeze(first: int) -> list[int]:
+    """Lets a process and its children hang; returns all of them, for `thaw`."""
+    frozen = _sent(signal.SIGSTOP, [first])  # before its children: it makes no more of them
+    children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+    return frozen + _sent(signal.SIGSTOP, map(int, children))
+
+
+def thaw(frozen: list[int]) -> None:
+    """Lets processes go on."""
+    _sent(signal.SIGCONT, frozen)
+
+
+def _sent(what: signal.Signals, processes: Iterable[int]) -> list[int]:
+    there = []
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):  # PostgreSQL ends a session by itself
+            os.kill(process, what)
+            there.append(process)
+    return there
