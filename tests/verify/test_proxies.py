@@ -42,7 +42,10 @@ def test_caddy_with_a_certificate_for_half_a_day(
     port = free_port()
 
     with caddy(tmp_path, port) as (url, authority), served(rendered, url, port):
-        report = verify(url, "--json", MCP_PASSWORD=PASSWORD, SSL_CERT_FILE=str(authority))
+        settings = {"MCP_PASSWORD": PASSWORD, "SSL_CERT_FILE": str(authority)}
+        report = verify(url, "--json", **settings)
+        if "(RemoteProtocolError)" in report.out:  # Debian's Caddy 2.6.2 has cut an answer, rarely
+            report = verify(url, "--json", **settings)
 
     assert report.with_status("pass") == EVERYTHING, report.out + report.err
     assert report.checks["reach.certificate"]["detail"].endswith("hours")
