@@ -331,3 +331,31 @@ def test_no_value_can_forge_or_flood_a_line(site: Site, log: Lines) -> None:
     assert "\x1b" not in "".join(text)
     assert log.of(Event.REGISTERED)[0]["client"].startswith("x_[owner_signed_in]_address=1.2.3.4_")
     assert all(len(line) < 300 for line in text)
+
+
+def test_a_listener_hears_each_event_until_it_is_ended() -> None:
+    heard: list[tuple[Event, dict[str, str]]] = []
+    end = audit.listen(lambda event, fields: heard.append((event, dict(fields))))
+
+    audit.record(Event.REVOKED, grant="one two")
+    end()
+    audit.record(Event.REVOKED, grant="three")
+
+    assert heard == [(Event.REVOKED, {"grant": "one_two"})]
+
+
+def test_a_listener_that_fails_stops_neither_the_event_nor_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    heard: list[str] = []
+    ends = [
+        audit.listen(lambda event, fields: heard.append(fields["no such field"])),
+        audit.listen(lambda event, fields: heard.append(fields["grant"])),
+    ]
+
+    audit.record(Event.REVOKED, grant="one")
+    for end in ends:
+        end()
+
+    assert heard == ["one"]
+    assert "KeyError" in caplog.text

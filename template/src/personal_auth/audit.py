@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -81,7 +82,18 @@ class Budget:
         return held_back
 
 
+Listener = Callable[[Event, Mapping[str, str]], None]
+"""Is told each event that is logged, with its fields; it must return at once."""
+
 budgets = {event: Budget() for event in BY_ANYBODY}
+
+listeners: list[Listener] = []
+
+
+def listen(listener: Listener) -> Callable[[], None]:
+    """Tells every event to a listener too; returns what ends that."""
+    listeners.append(listener)
+    return lambda: listeners.remove(listener)
 
 
 def record(event: Event, note: str = "", **fields: str | int) -> None:
@@ -97,6 +109,11 @@ def record(event: Event, note: str = "", **fields: str | int) -> None:
     words = [f"[{event}]", *([note] if note else []), *(f"{k}={v}" for k, v in shown.items())]
     level = logging.WARNING if event in WARNINGS else logging.INFO
     logger.log(level, "%s", " ".join(words), extra={"event": {"event": str(event), **shown}})
+    for listener in tuple(listeners):
+        try:
+            listener(event, shown)
+        except Exception as error:  # whoever listens is no reason to refuse anything
+            logger.warning("An event was not told to all: %s.", type(error).__name__)
 
 
 def refused(error: Refused, **fields: str) -> None:

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from personal_auth import audit
 from personal_auth.addresses import caller
 from personal_auth.audit import Event
+from personal_auth.browser import Browser
 from personal_auth.clients import Clients
 from personal_auth.errors import (
     DocumentUnavailable,
@@ -29,7 +30,7 @@ from personal_auth.errors import (
     TooManyAttempts,
     WrongPassword,
 )
-from personal_auth.forms import Parameters, read_cookie, read_form
+from personal_auth.forms import Parameters, read_form
 from personal_auth.grants import Approval, Grants
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
@@ -38,6 +39,7 @@ from personal_auth.pages import Pages
 from personal_auth.store import in_background
 from personal_auth.tickets import START_AGAIN, Tickets, Wish
 
+PATH = "/authorize"
 DENIED = "The connection was denied on the server's page."
 UNKNOWN_CLIENT_STEPS = (
     ("mcp-remote", "Quit the app, delete the folder .mcp-auth in your home folder, start again."),
@@ -58,6 +60,7 @@ class Consent:
         clients: Clients,
         grants: Grants,
         owner: Owner,
+        browser: Browser,
         pages: Pages,
         *,
         every_host: bool,
@@ -68,6 +71,7 @@ class Consent:
         self._clients = clients
         self._grants = grants
         self._owner = owner
+        self._browser = browser
         self._pages = pages
         self._every_host = every_host
 
@@ -78,7 +82,7 @@ class Consent:
                 return await self._decide(request)
             return await self._ask(request)
         except Refused as error:
-            audit.refused(error, at="/authorize")
+            audit.refused(error, at=PATH)
             return self._refusal(error)
 
     def _refusal(self, error: Refused) -> Response:
@@ -110,7 +114,7 @@ class Consent:
     async def _ask(self, request: Request) -> Response:
         wish = await self._tickets.read(Parameters(request.scope["query_string"]))
         audit.record(Event.ASKED, **self._names(wish))
-        browser = self._cookie(request, "browser") or secrets.token_urlsafe(24)
+        browser = self._browser.cookie(request, "browser") or secrets.token_urlsafe(24)
         return await self._page(request, wish, browser, self._tickets.seal(wish, browser))
 
     async def _page(
@@ -127,26 +131,26 @@ class Consent:
             changed=await self._clients.has_moved(wish.client),
             redirect=wish.redirect,
             ticket=ticket,
-            ask_password=not await self._is_signed_in(request),
+            ask_password=not await self._browser.has_session(request),
             error=refusal.description if refusal else "",
             status=refusal.status if refusal else 200,
         )
         if isinstance(refusal, TooManyAttempts):
             response.headers["Retry-After"] = str(refusal.retry_after)
-        self._set_cookie(response, "browser", browser, self._limits.session_seconds)
+        self._browser.set_cookie(response, "browser", browser, self._limits.session_seconds, PATH)
         return response
 
     # POST
 
     async def _decide(self, request: Request) -> Response:
-        self._require_own_page(request)
+        self._browser.require_own_page(request)
         form = await read_form(request, self._limits)
-        browser, text = self._cookie(request, "browser") or "", form.need("ticket")
+        browser, text = self._browser.cookie(request, "browser") or "", form.need("ticket")
         wish = await self._tickets.unseal(text, browser)
         decision = form.need("decision")
         if decision not in {"approve", "deny"}:
             raise InvalidRequest("decision must be approve or deny.")
-        proven = await self._is_signed_in(request)
+        proven = await self._browser.has_session(request)
         if decision == "deny":
             return await self._denied(wish, proven)
         if not proven:
@@ -154,34 +158,17 @@ class Consent:
                 await self._sign_in(request, form.get("password"))
             except (WrongPassword, TooManyAttempts) as error:
                 if isinstance(error, TooManyAttempts):  # a wrong one is in the log already
-                    audit.refused(error, at="/authorize")
+                    audit.refused(error, at=PATH)
                 return await self._page(request, wish, browser, text, error)
         response = await self._approved(wish)
         if not proven:
-            await self._remember(request, response)
+            await self._browser.remember(request, response, PATH)
         return response
-
-    async def _is_signed_in(self, request: Request) -> bool:
-        # A browser shows the cookies of http://localhost to every port of it: no session there.
-        return self._identity.secure and await self._owner.has_session(
-            self._cookie(request, "session")
-        )
-
-    def _require_own_page(self, request: Request) -> None:
-        origins = request.headers.getlist("origin")
-        own = origins == [self._identity.origin] or (
-            not origins and request.headers.get("sec-fetch-site") == "same-origin"
-        )
-        if not own:
-            raise InvalidRequest(
-                f"The form was not sent from {self._identity.origin}: open that address, not"
-                " another name of this server."
-            )
 
     async def _sign_in(self, request: Request, password: str | None) -> None:
         if password is None:
             raise WrongPassword("Enter the password of this server to approve.")
-        device = self._cookie(request, "device")
+        device = self._browser.cookie(request, "device")
         await self._owner.sign_in(password, caller.get(), device)
 
     async def _approved(self, wish: Wish) -> Response:
@@ -221,13 +208,6 @@ class Consent:
             },
         )
 
-    async def _remember(self, request: Request, response: Response) -> None:
-        if self._identity.secure:
-            session = await self._owner.new_session(self._cookie(request, "session"))
-            self._set_cookie(response, "session", session, self._limits.session_seconds)
-        device = await self._owner.new_device(self._cookie(request, "device"))
-        self._set_cookie(response, "device", device, self._limits.device_seconds)
-
     async def _look_after(self, code: str, wish: Wish) -> None:
         if await self._grants.is_unredeemed(code):
             hint = "The client never came back for its code; docs/troubleshooting.md says why."
@@ -247,18 +227,4 @@ class Consent:
             "If you started this yourself, let the app forget this server and begin anew. If not,"
             " close this page.",
             steps=UNKNOWN_CLIENT_STEPS,
-        )
-
-    def _cookie(self, request: Request, name: str) -> str | None:
-        return read_cookie(request, self._identity.cookie(name))
-
-    def _set_cookie(self, response: Response, name: str, value: str, seconds: int) -> None:
-        response.set_cookie(
-            self._identity.cookie(name),
-            value,
-            max_age=seconds,
-            path="/" if self._identity.secure else "/authorize",
-            secure=self._identity.secure,
-            httponly=True,
-            samesite="lax",
         )

@@ -28,7 +28,8 @@ from starlette.types import Scope
 from personal_auth import audit
 from personal_auth.addresses import client_address, is_in, is_shared, network
 from personal_auth.audit import Event
-from personal_auth.consent import Consent
+from personal_auth.browser import Browser
+from personal_auth.consent import PATH, Consent
 from personal_auth.endpoints import Endpoints
 from personal_auth.errors import InvalidToken, StartRefused
 from personal_auth.front import Front
@@ -184,10 +185,11 @@ class PersonalAuthProvider(AuthProvider):
             service.clients,
             service.grants,
             service.owner,
+            Browser(self.identity, limits, service.owner),
             Pages(self.identity, self._server_name),
             every_host=self._allowed is None,
         )
-        return [*endpoints.routes(), Route("/authorize", consent.serve, methods=["GET", "POST"])]
+        return [*endpoints.routes(), Route(PATH, consent.serve, methods=["GET", "POST"])]
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """Returns what FastMCP knows of a live access token, None for any other."""

@@ -1,0 +1,79 @@
+"""How a browser proves that it is the owner's: its cookies, and that a form came from our page."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from personal_auth.errors import InvalidRequest
+from personal_auth.forms import read_cookie
+from personal_auth.identity import Identity
+from personal_auth.limits import Limits
+from personal_auth.owner import Owner
+
+
+class Browser:
+    """Reads and sets the cookies of one server's pages.
+
+    `browser` binds a page to the browser that it was shown in, `session` proves the owner, and
+    `device` says that the owner has signed in there before.
+    """
+
+    def __init__(self, identity: Identity, limits: Limits, owner: Owner) -> None:
+        self._identity = identity
+        self._limits = limits
+        self._owner = owner
+
+    def require_own_page(self, request: Request) -> None:
+        """Sees that a form was sent from one of our pages, whatever cookies came with it.
+
+        Raises:
+            InvalidRequest: Another page, or a program, sent it.
+        """
+        origins = request.headers.getlist("origin")
+        own = origins == [self._identity.origin] or (
+            not origins and request.headers.get("sec-fetch-site") == "same-origin"
+        )
+        if not own:
+            raise InvalidRequest(
+                f"The form was not sent from {self._identity.origin}: open that address, not"
+                " another name of this server."
+            )
+
+    async def has_session(self, request: Request) -> bool:
+        """Tells whether the session cookie proves the owner.
+
+        Never on plain loopback: browsers show the cookies of http://localhost to every port of it.
+        """
+        return self._identity.secure and await self._owner.has_session(
+            self.cookie(request, "session")
+        )
+
+    async def remember(self, request: Request, response: Response, path: str) -> None:
+        """Lets a browser in which the owner has just signed in be known by its cookies."""
+        if self._identity.secure:
+            session = await self._owner.new_session(self.cookie(request, "session"))
+            self.set_cookie(response, "session", session, self._limits.session_seconds, path)
+        device = await self._owner.new_device(self.cookie(request, "device"))
+        self.set_cookie(response, "device", device, self._limits.device_seconds, path)
+
+    def cookie(self, request: Request, name: str) -> str | None:
+        """Returns the value of one of our cookies, None when there is none."""
+        return read_cookie(request, self._identity.cookie(name))
+
+    def set_cookie(
+        self, response: Response, name: str, value: str, seconds: int, path: str
+    ) -> None:
+        """Sets a cookie for every page; on plain loopback only for those at `path`.
+
+        `Lax`, so that an app which sends the browser here does not find it signed out.
+        """
+        response.set_cookie(
+            self._identity.cookie(name),
+            value,
+            max_age=seconds,
+            path="/" if self._identity.secure else path,
+            secure=self._identity.secure,
+            httponly=True,
+            samesite="lax",
+        )
