@@ -174,7 +174,7 @@ def test_every_event_that_can_be_logged_is_logged_by_something(
     assert len(log.of(Event.NOT_BELIEVED)) == 1
     Site(tmp_path / "new", clock, password=None).stop()
     adopted(tmp_path / "old", clock, reference_state(clock)).stop()
-    asyncio.run(_change_password(tmp_path / "new"))
+    asyncio.run(_commands(tmp_path / "new"))
 
     assert {each.get("event") for each in log.events} == set(Event)
 
@@ -183,10 +183,13 @@ def _fails(raw: bytes) -> None:
     raise OSError("no space")
 
 
-async def _change_password(state_dir: Path) -> None:
+async def _commands(state_dir: Path) -> None:
     provider = PersonalAuthProvider(URL, state_dir=state_dir)
     async with provider.service.for_a_command() as service:
         await service.owner.change_password("another password")
+        gid, _ = await service.grants.issue_token("backup", read_only=True, seconds=60)
+        await service.connections.narrow(gid, False)
+        await service.connections.narrow(gid, True)
 
 
 @dataclass

@@ -891,7 +891,7 @@ def test_a_command_that_changes_nothing_writes_nothing(tmp_path: Path, clock: Cl
     async def look() -> None:
         command = PersonalAuthProvider(URL, state_dir=tmp_path / "state")
         async with command.service.for_a_command() as service:
-            await service.grants.all()
+            await service.connections.all()
 
     asyncio.run(look())
 

@@ -285,7 +285,7 @@ def test_a_death_in_a_revocation_leaves_the_connection_whole_or_gone(
         house.clock.advance(121)
 
         calls = [
-            lambda grants: grants.revoke(grants.id_of(by_id)),
+            lambda grants: grants.connections.revoke(grants.id_of(by_id)),
             lambda grants: grants.revoke_token(tokens[by_token].access, CLIENT),
             lambda grants: grants.refresh(tokens[by_replay].refresh, CLIENT),
             lambda grants: redeem(grants, code),
@@ -509,9 +509,9 @@ def test_nothing_opens_after_a_revocation_whatever_was_under_way(
         async def revoke(grants: Grants) -> list[bool]:
             await asyncio.sleep(chance.random() * 0.05)
             if by == "all":
-                await grants.revoke_all()
+                await grants.connections.revoke_all()
             elif by == "id":
-                assert await grants.revoke(grants.id_of(page))
+                assert await grants.connections.revoke(grants.id_of(page))
             else:
                 await grants.revoke_token(getattr(first, by), CLIENT)
             return [await opens(each, one.access) for each in replicas for one in seen[-3:]]

@@ -287,20 +287,20 @@ class GrantsModel(RuleBasedStateMachine):
         page = data.draw(st.sampled_from(self.pages))
         was_live = self.live(page)
 
-        revoked = self.wait(self.grants.revoke(self.grants.id_of(page.nonce)))
+        revoked = self.wait(self.grants.connections.revoke(self.grants.id_of(page.nonce)))
 
         assert revoked or not was_live
         page.dead |= page.created is not None
 
     @rule()
     def revoke_all(self) -> None:
-        self.wait(self.grants.revoke_all())
+        self.wait(self.grants.connections.revoke_all())
         for page in self.pages:
             page.dead = True
 
     @rule(gid=st.sampled_from(["epoch", "", "0" * 16, "F" * 16, "../epoch", "0" * 16 + "/note"]))
     def revoke_what_is_no_grant(self, gid: str) -> None:
-        assert self.wait(self.grants.revoke(gid)) is False
+        assert self.wait(self.grants.connections.revoke(gid)) is False
 
     # What happens to the server
 
@@ -376,7 +376,7 @@ class GrantsModel(RuleBasedStateMachine):
     @invariant()
     def exactly_the_live_are_listed(self) -> None:
         live = {self.grants.id_of(page.nonce) for page in self.pages if self.live(page)}
-        assert set(self.wait(self.grants.all())) == live
+        assert set(self.wait(self.grants.connections.all())) == live
 
 
 class LastingModel(GrantsModel):

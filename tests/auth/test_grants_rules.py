@@ -10,6 +10,7 @@ from typing import Any, SupportsFloat
 
 import pytest
 
+from personal_auth.connections import Connections
 from personal_auth.errors import (
     InvalidGrant,
     InvalidScope,
@@ -23,6 +24,7 @@ from personal_auth.identity import Identity
 from personal_auth.limits import Limits
 from personal_auth.records import Records
 from personal_auth.sealing import Sealer, digest
+from personal_auth.seen import Seen
 from personal_auth.store import Put, Record, SnapshotStore
 from tests.support.hammer import (
     CALLBACK,
@@ -472,7 +474,7 @@ def test_a_code_is_burned_by_a_wrong_presentation(
 
     with pytest.raises(InvalidGrant, match="used already"):
         redeem(grants, code)
-    assert run(grants.all()) == {}
+    assert run(grants.connections.all()) == {}
 
 
 def test_a_code_of_another_public_url_is_refused(
@@ -483,7 +485,7 @@ def test_a_code_of_another_public_url_is_refused(
     with pytest.raises(InvalidGrant, match="another public URL"):
         redeem(grants_over(store, clock, url=MOVED), code)
 
-    assert run(grants.all()) == {}
+    assert run(grants.connections.all()) == {}
 
 
 def test_tokens_of_another_public_url_open_nothing_there(
@@ -612,17 +614,17 @@ def test_a_refresh_token_that_was_used_still_revokes(grants: Grants) -> None:
 
     run(grants.revoke_token(tokens.refresh, CLIENT))
 
-    assert run(grants.all()) == {}
+    assert run(grants.connections.all()) == {}
     with pytest.raises(InvalidGrant, match="revoked"):
         refresh(grants, fresh)
 
 
 def test_revoking_by_id_tells_whether_there_was_something(grants: Grants) -> None:
     connect(grants)
-    [gid] = run(grants.all())
+    [gid] = run(grants.connections.all())
 
-    assert run(grants.revoke(gid)) is True
-    assert run(grants.revoke(gid)) is False
+    assert run(grants.connections.revoke(gid)) is True
+    assert run(grants.connections.revoke(gid)) is False
 
 
 @pytest.mark.parametrize(
@@ -630,10 +632,10 @@ def test_revoking_by_id_tells_whether_there_was_something(grants: Grants) -> Non
 )
 def test_only_a_grant_can_be_revoked_by_id(grants: Grants, store: Notebook, gid: str) -> None:
     tokens = connect(grants)
-    run(grants.revoke_all())
+    run(grants.connections.revoke_all())
     store.rows["grants", gid] = store.rows["grants", "epoch"]
 
-    assert run(grants.revoke(gid)) is False
+    assert run(grants.connections.revoke(gid)) is False
 
     assert ("grants", gid) in store.rows
     with pytest.raises(InvalidToken, match="revoked"):
@@ -645,7 +647,7 @@ def test_revoking_all_ends_codes_too_and_leaves_room_for_new_connections(
 ) -> None:
     tokens, code = connect(grants, "one"), code_of(grants, "two")
 
-    run(grants.revoke_all())
+    run(grants.connections.revoke_all())
     with pytest.raises(InvalidToken, match="revoked"):
         run(grants.check(tokens.access))
     with pytest.raises(InvalidGrant, match="revoked"):
@@ -655,14 +657,14 @@ def test_revoking_all_ends_codes_too_and_leaves_room_for_new_connections(
     anew = connect(grants, "three")
 
     assert run(grants.check(anew.access))
-    assert list(run(grants.all())) == [grants.id_of("three")]
+    assert list(run(grants.connections.all())) == [grants.id_of("three")]
 
 
 def test_revoking_all_twice_revokes_twice(grants: Grants) -> None:
-    run(grants.revoke_all())
+    run(grants.connections.revoke_all())
     between = connect(grants)
 
-    run(grants.revoke_all())
+    run(grants.connections.revoke_all())
 
     with pytest.raises(InvalidToken, match="revoked"):
         run(grants.check(between.access))
@@ -674,7 +676,7 @@ def test_a_page_that_was_approved_before_all_was_revoked_must_be_started_again(
     connect(grants, "connected")
     code_of(grants, "waiting")
 
-    run(grants.revoke_all())
+    run(grants.connections.revoke_all())
 
     for nonce in ("connected", "waiting"):
         with pytest.raises(TicketRefused, match="start again"):
@@ -685,7 +687,7 @@ def test_a_page_whose_connection_was_revoked_gives_no_second_code(grants: Grants
     connect(grants)
     assert code_of(grants) is None
 
-    run(grants.revoke(grants.id_of("page")))
+    run(grants.connections.revoke(grants.id_of("page")))
 
     with pytest.raises(TicketRefused, match="start again"):
         code_of(grants)
@@ -696,7 +698,7 @@ def test_notes_beside_the_grants_are_not_listed(grants: Grants, store: Notebook)
     gid = grants.id_of("page")
     run(store.put(f"{gid}/note", {"name": "my phone", "read_only": True}, collection="grants"))
 
-    listed = run(grants.all())
+    listed = run(grants.connections.all())
 
     assert list(listed) == [gid]
     assert listed[gid]["client"]["name"] == CLIENT.name
@@ -724,16 +726,16 @@ def test_what_happens_to_a_connection_is_logged_with_its_id(
     with pytest.raises(InvalidGrant):
         redeem(grants, second)
     connect(grants, "third")
-    run(grants.revoke(grants.id_of("third")), grants.revoke_all())
+    run(grants.connections.revoke(grants.id_of("third")), grants.connections.revoke_all())
 
     assert [record.getMessage() for record in caplog.records] == [
-        f"[tokens_issued] grant={gid} client=Test_app",
+        f"[tokens_issued] grant={gid} client=Test_app to=app.example",
         f"[tokens_refreshed] grant={gid} client=Test_app",
         f"[refresh_retried] grant={gid} client=Test_app",
         f"[refresh_token_replayed_connection_revoked] grant={gid} client=Test_app",
-        f"[tokens_issued] grant={grants.id_of('second')} client=Test_app",
+        f"[tokens_issued] grant={grants.id_of('second')} client=Test_app to=app.example",
         f"[code_replayed_connection_revoked] grant={grants.id_of('second')} client=Test_app",
-        f"[tokens_issued] grant={grants.id_of('third')} client=Test_app",
+        f"[tokens_issued] grant={grants.id_of('third')} client=Test_app to=app.example",
         f"[connection_revoked] grant={grants.id_of('third')}",
         "[connection_revoked] grant=all",
     ]
@@ -815,6 +817,7 @@ def test_a_code_is_kept_with_all_that_its_redeemer_must_match(
         "redirect": CALLBACK,
         "challenge": CHALLENGE,
         "scopes": list(SCOPES),
+        "read_only": False,
         "resource": "https://mcp.example.com/mcp",
         "epoch": "",
         "exp": START + 60,
@@ -978,11 +981,13 @@ def test_every_replica_of_every_version_derives_the_same_code_from_a_page(grants
 
 
 def test_another_key_gives_other_codes_and_ids(grants: Grants, clock: Clock) -> None:
+    records, limits = Records(Notebook()), Limits()
     other = Grants(
-        Records(Notebook()),
+        records,
         lambda: Sealer(b"x" * 32),
         Identity.of(URL),
-        Limits(),
+        limits,
+        connections=Connections(records, Seen(records, limits, clock), limits, clock),
         clock=clock,
         access_seconds=3600,
         refresh_seconds=None,
@@ -1075,8 +1080,8 @@ def test_a_store_that_cannot_list_says_so(clock: Clock) -> None:
     connect(grants)
 
     with pytest.raises(StoreUnavailable, match="cannot list what it holds; revoking still works"):
-        run(grants.all())
-    assert run(grants.revoke(grants.id_of("page"))) is True
+        run(grants.connections.all())
+    assert run(grants.connections.revoke(grants.id_of("page"))) is True
 
 
 def test_records_go_to_the_store_they_were_told_last(clock: Clock) -> None:

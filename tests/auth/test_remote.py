@@ -77,10 +77,10 @@ def test_connections_are_listed_and_revoked(away: Site) -> None:
     _, kept = connect(away)
 
     async def revoke_one() -> int:
-        before = await away.provider.service.grants.all()
+        before = await away.provider.service.connections.all()
         gid = (await away.provider.service.check(tokens["access_token"])).grant_id
-        await away.provider.service.grants.revoke(gid)
-        return len(before) - len(await away.provider.service.grants.all())
+        await away.provider.service.connections.revoke(gid)
+        return len(before) - len(await away.provider.service.connections.all())
 
     revoked = asyncio.run_coroutine_threadsafe(revoke_one(), away.loop).result(10)
 

@@ -184,8 +184,8 @@ def test_revoking_what_is_no_connection_changes_nothing(site: Site) -> None:
     async def revoke() -> list[bool]:
         command = PersonalAuthProvider("https://mcp.example.com", state_dir=site.state_dir)
         async with command.service.for_a_command() as service:
-            await service.grants.revoke_all()
-            return [await service.grants.revoke(key) for key in ("epoch", "", "x" * 16)]
+            await service.connections.revoke_all()
+            return [await service.connections.revoke(key) for key in ("epoch", "", "x" * 16)]
 
     assert asyncio.run(revoke()) == [False, False, False]
     assert site.visitor().call(tokens["access_token"]).status_code == 401
@@ -523,9 +523,9 @@ def test_revoking_all_from_a_command_ends_every_connection(site: Site) -> None:
 
     async def revoke() -> int:
         async with command.service.for_a_command() as service:
-            before = len(await service.grants.all())
-            await service.grants.revoke_all()
-            return before - len(await service.grants.all())
+            before = len(await service.connections.all())
+            await service.connections.revoke_all()
+            return before - len(await service.connections.all())
 
     assert asyncio.run(revoke()) == 1
     assert site.visitor().call(tokens["access_token"]).status_code == 401
@@ -688,9 +688,9 @@ def test_a_store_that_cannot_name_every_key_says_so_and_revokes_all_the_same(
     async def use() -> str:
         grants = site.provider.service.grants
         with pytest.raises(StoreUnavailable) as refused:
-            await grants.all()
+            await grants.connections.all()
         gid = (await site.provider.service.check(tokens["access_token"])).grant_id
-        assert await grants.revoke(gid)
+        assert await grants.connections.revoke(gid)
         return refused.value.description
 
     try:

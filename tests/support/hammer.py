@@ -19,11 +19,13 @@ from key_value.aio.stores.redis import RedisStore
 from redis.asyncio import Redis
 
 from personal_auth.client import Client
+from personal_auth.connections import Connections
 from personal_auth.grants import Approval, Grants
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
 from personal_auth.records import Records
 from personal_auth.sealing import Sealer, digest, to_text
+from personal_auth.seen import Seen
 from personal_auth.store import KeyValue, Record, SnapshotStore
 
 T = TypeVar("T")
@@ -53,11 +55,13 @@ def grants_over(
     refresh_seconds: int | None = None,
     limits: Limits | None = None,
 ) -> Grants:
+    records, limits = Records(store), limits or Limits()
     return Grants(
-        Records(store),
+        records,
         lambda: SEALER,
         Identity.of(url),
-        limits or Limits(),
+        limits,
+        connections=Connections(records, Seen(records, limits, clock), limits, clock),
         clock=clock,
         access_seconds=access_seconds,
         refresh_seconds=refresh_seconds,

@@ -52,9 +52,9 @@ async def _step(grants: Grants, name: str, *values: str) -> object:
         if name == "check":
             return (await grants.check(*values)).grant_id
         if name == "revoke":
-            return await grants.revoke(*values)
+            return await grants.connections.revoke(*values)
         if name == "revoke_all":
-            return await grants.revoke_all() or True
+            return await grants.connections.revoke_all() or True
         if name == "redeem":
             tokens = await grants.redeem(*values, CLIENT, None, VERIFIER)
         else:

@@ -97,7 +97,7 @@ async def connections(state_dir: Path, port: int) -> list[str]:
     """Returns the names of the clients that are connected, as a command finds them."""
     url = f"http://localhost:{port}"
     async with PersonalAuthProvider(url, state_dir=state_dir).service.for_a_command() as service:
-        return [grant["client"]["name"] for grant in (await service.grants.all()).values()]
+        return [grant["client"]["name"] for grant in (await service.connections.all()).values()]
 
 
 @pytest.fixture(scope="module")

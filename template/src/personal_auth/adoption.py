@@ -15,8 +15,8 @@ from typing import Any, TypeGuard
 from personal_auth import audit
 from personal_auth.audit import Event
 from personal_auth.client import AUTH_METHODS, Client
+from personal_auth.connections import GRANT_ID_CHARS
 from personal_auth.errors import StartRefused
-from personal_auth.grants import GRANT_ID_CHARS
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
 from personal_auth.scopes import RESOURCE_SCOPES

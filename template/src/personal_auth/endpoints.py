@@ -31,7 +31,7 @@ from personal_auth.forms import Parameters, client_credentials, read_form, read_
 from personal_auth.grants import Grants, Tokens, canonical_resource
 from personal_auth.identity import MCP_PATH, Identity
 from personal_auth.limits import Limits
-from personal_auth.scopes import RESOURCE_SCOPES, SERVER_SCOPES
+from personal_auth.scopes import ALL, RESOURCE_SCOPES, SERVER_SCOPES, STAY
 
 VERIFIER = re.compile(r"[A-Za-z0-9\-._~]{43,128}\Z")  # RFC 7636 §4.1
 
@@ -126,7 +126,7 @@ class Endpoints:
             "token_endpoint_auth_method": client.auth_method,
             "grant_types": ["authorization_code", "refresh_token"],
             "response_types": ["code"],
-            "scope": " ".join(SERVER_SCOPES),
+            "scope": f"{ALL} {STAY}",
         }
         if client.name:
             answer["client_name"] = client.name

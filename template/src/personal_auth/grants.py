@@ -1,4 +1,4 @@
-"""Codes and token families: issue, redeem, check, refresh, revoke.
+"""Codes and token families: issue, redeem, check, refresh.
 
 A grant is one approved connection of one client; every token belongs to one. It is written once,
 last, and only ever deleted: what opens nothing was never committed, what was revoked is gone.
@@ -15,28 +15,32 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from urllib.parse import urlsplit
 
 from personal_auth import audit
 from personal_auth.audit import Event
 from personal_auth.client import Client
+from personal_auth.connections import (
+    GRANT_ID_CHARS,
+    Connections,
+    epoch_id,
+    held_to_reading,
+    reading_key,
+)
 from personal_auth.errors import InvalidGrant, InvalidTarget, InvalidToken, TicketRefused
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
 from personal_auth.records import Records
-from personal_auth.scopes import narrowed
+from personal_auth.scopes import ALL, RESOURCE_SCOPES, narrowed, to_reading
 from personal_auth.sealing import Sealer, digest, same, to_text
 from personal_auth.store import Put, Record
 
 ACCESS = "pat_"
 REFRESH = "prt_"
 CODE = "pac_"
-GRANT_ID_CHARS = 16
-GRANT_ID = re.compile(rf"[0-9a-f]{{{GRANT_ID_CHARS}}}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class Approval:
     challenge: str
     scopes: tuple[str, ...]
     nonce: str
+    read_only: bool = False
+    """True when the owner holds the connection to reading, whatever the client asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,11 @@ class Connection:
     own_client: bool = False
     """True when the owner's settings named the client; they have to name it still."""
 
+    @property
+    def read_only(self) -> bool:
+        """True when only tools that read may be called."""
+        return ALL not in self.scopes
+
 
 class Grants:
     """The grants of one server over one store."""
@@ -83,6 +94,7 @@ class Grants:
         identity: Identity,
         limits: Limits,
         *,
+        connections: Connections,
         clock: Callable[[], float],
         access_seconds: int,
         refresh_seconds: int | None,
@@ -91,6 +103,7 @@ class Grants:
         self._sealer = sealer
         self._identity = identity
         self._limits = limits
+        self.connections = connections
         self._clock = clock
         self._access_seconds = access_seconds
         self._refresh_seconds = refresh_seconds
@@ -111,7 +124,7 @@ class Grants:
         known, live, grant, all_revoked = await self._records.get_together(
             ("codes", key), ("live", key), ("grants", gid), ("grants", "epoch")
         )
-        epoch = _epoch_id(all_revoked)
+        epoch = epoch_id(all_revoked)
         if grant is not None and grant["epoch"] == epoch:
             return None
         if known is not None:
@@ -127,6 +140,7 @@ class Grants:
             "redirect": approval.redirect_uri,
             "challenge": approval.challenge,
             "scopes": list(approval.scopes),
+            "read_only": approval.read_only,
             "resource": self._identity.resource,
             "epoch": epoch,
             "exp": self._clock() + self._limits.code_seconds,
@@ -183,17 +197,19 @@ class Grants:
         if record["resource"] != self._identity.resource:
             raise InvalidGrant("The code was made for another public URL.")
         grant, epoch = await self._records.get_together(("grants", gid), ("grants", "epoch"))
-        if grant is not None or record["epoch"] != _epoch_id(epoch):
+        if grant is not None or record["epoch"] != epoch_id(epoch):
             raise InvalidGrant("The code was used or revoked already.")
         return await self._commit(record, at)
 
     async def _commit(self, code: Record, at: float) -> Tokens:
         gid, scopes = code["gid"], tuple(code["scopes"])
+        read_only = code.get("read_only", False)  # a code of an earlier version has no choice
         access, refresh = ACCESS + secrets.token_urlsafe(32), REFRESH + secrets.token_urlsafe(32)
         expires = at + self._access_seconds
         await self._records.put(
             self._access_put(access, gid, scopes, expires),
             self._refresh_put(refresh, gid, secrets.token_hex(32), at),
+            *([held_to_reading(gid)] if read_only else []),
         )
         grant: Record = {
             "client": code["client"],
@@ -204,14 +220,15 @@ class Grants:
             "epoch": code["epoch"],
         }
         await self._records.put(Put("grants", gid, grant))  # the commit
-        audit.record(Event.ISSUED, grant=gid, client=code["client"]["name"])
-        return Tokens(access, refresh, scopes, expires)
+        to = urlsplit(code["redirect"]).hostname or ""
+        audit.record(Event.ISSUED, grant=gid, client=code["client"]["name"], to=to)
+        return Tokens(access, refresh, to_reading(scopes) if read_only else scopes, expires)
 
     async def _replayed_code(self, code: Record, at: float) -> None:
         grant = await self._records.get("grants", code["gid"])
         if grant is None or at <= grant["created"] + self._limits.replay_grace_seconds:
             return
-        await self._records.delete("grants", code["gid"])
+        await self.connections.end(code["gid"])
         audit.record(Event.REPLAYED_CODE, grant=code["gid"], client=code["client"]["name"])
 
     # Access tokens (RFC 6750)
@@ -226,14 +243,42 @@ class Grants:
         if token is None or self._clock() >= token["exp"]:
             raise InvalidToken("The access token is unknown or expired.")
         gid = token["gid"]
-        grant, epoch = await self._records.get_together(("grants", gid), ("grants", "epoch"))
-        if grant is None or grant["epoch"] != _epoch_id(epoch):
+        grant, reading, epoch = await self._records.get_together(
+            ("grants", gid), reading_key(gid), ("grants", "epoch")
+        )
+        if grant is None or grant["epoch"] != epoch_id(epoch):
             raise InvalidToken("The connection was revoked.")
         if grant["resource"] != self._identity.resource:
             raise InvalidToken("The access token is for another resource.")
         client, scopes = grant["client"], tuple(token["scopes"])
+        if reading is not None:
+            scopes = to_reading(scopes)
         own = client.get("own", False)
         return Connection(gid, client["id"], client["name"], scopes, token["exp"], own)
+
+    async def issue_token(self, name: str, *, read_only: bool, seconds: int) -> tuple[str, str]:
+        """Makes a connection for a script: returns its id and its one access token.
+
+        It cannot be refreshed and ends after `seconds`.
+        """
+        at, gid = self._clock(), secrets.token_hex(GRANT_ID_CHARS // 2)
+        access, expires = ACCESS + secrets.token_urlsafe(32), at + seconds
+        epoch = await self._records.get("grants", "epoch")
+        grant: Record = {
+            "client": Client(f"token:{gid}", name, ()).to_record(),
+            "scopes": list(RESOURCE_SCOPES),
+            "resource": self._identity.resource,
+            "issuer": self._identity.issuer,
+            "created": at,
+            "epoch": epoch_id(epoch),
+            "exp": expires,
+        }
+        reading = [held_to_reading(gid, seconds)] if read_only else []
+        access_put = self._access_put(access, gid, RESOURCE_SCOPES, expires)
+        await self._records.put(access_put, *reading)
+        await self._records.put(Put("grants", gid, grant, seconds))  # the commit
+        audit.record(Event.TOKEN_CREATED, grant=gid, client=name)
+        return gid, access
 
     # Refresh tokens (RFC 6749 §6, RFC 9700 §4.14)
 
@@ -253,10 +298,10 @@ class Grants:
             raise InvalidGrant("The refresh token is unknown or was revoked.")
         gid, seed = record["gid"], bytes.fromhex(record["seed"])
         successor = REFRESH + _derived(seed, f"refresh|{presented}")
-        grant, epoch, known = await self._records.get_together(
-            ("grants", gid), ("grants", "epoch"), ("refresh", digest(successor))
+        grant, reading, epoch, known = await self._records.get_together(
+            ("grants", gid), reading_key(gid), ("grants", "epoch"), ("refresh", digest(successor))
         )
-        if grant is None or grant["epoch"] != _epoch_id(epoch):
+        if grant is None or grant["epoch"] != epoch_id(epoch):
             raise InvalidGrant("The connection was revoked.")
         if not same(grant["client"]["id"], client.id):
             raise InvalidGrant("The refresh token was issued to another client.")
@@ -264,7 +309,7 @@ class Grants:
             raise InvalidGrant("The connection was made for another public URL.")
         used = record.get("used") if known is None else known["at"]
         if used is not None and at > used + self._limits.retry_window_seconds:
-            await self._records.delete("grants", gid)
+            await self.connections.end(gid)
             audit.record(Event.REPLAYED_REFRESH, grant=gid, client=grant["client"]["name"])
             raise InvalidGrant("The refresh token was used already; the connection was revoked.")
         if used is None and self._is_over(record, at):  # a used one may be retried or replayed
@@ -282,7 +327,8 @@ class Grants:
         await self._records.put(*puts)
         event = Event.REFRESHED if used is None else Event.RETRIED
         audit.record(event, grant=gid, client=grant["client"]["name"])
-        return Tokens(access, successor, granted, first + self._access_seconds)
+        said = granted if reading is None else to_reading(granted)
+        return Tokens(access, successor, said, first + self._access_seconds)
 
     def _is_over(self, refresh: Record, at: float) -> bool:
         return self._refresh_seconds is not None and at >= refresh["at"] + self._refresh_seconds
@@ -299,30 +345,9 @@ class Grants:
         record = refresh or access
         grant = record and await self._records.get("grants", record["gid"])
         if record and (grant is None or same(grant["client"]["id"], client.id)):
-            await self.revoke(record["gid"])  # of one that is gone: that it is gone on disk too
-
-    async def revoke(self, gid: str) -> bool:
-        """Revokes a grant by its id; True when it was live."""
-        revoked = is_grant_id(gid) and await self._records.delete("grants", gid)
-        if revoked:
-            audit.record(Event.REVOKED, grant=gid)
-        return revoked
-
-    async def revoke_all(self) -> None:
-        """Revokes every grant, those being made at this moment included."""
-        await self._records.put(Put("grants", "epoch", {"id": secrets.token_hex(16)}))
-        audit.record(Event.REVOKED, grant="all")
-
-    async def all(self) -> dict[str, dict[str, Any]]:
-        """Returns the live grants by id."""
-        epoch = await self._epoch()
-        keys = [key for key in await self._records.keys("grants") if is_grant_id(key)]
-        grants = await self._records.get_together(*(("grants", key) for key in keys))
-        found = zip(keys, grants, strict=True)
-        return {key: grant for key, grant in found if grant and grant["epoch"] == epoch}
-
-    async def _epoch(self) -> str:
-        return _epoch_id(await self._records.get("grants", "epoch"))
+            await self.connections.revoke(
+                record["gid"]
+            )  # of one that is gone: that it is gone on disk too
 
     def _access_put(self, token: str, gid: str, scopes: Iterable[str], expires: float) -> Put:
         record: Record = {"gid": gid, "exp": expires, "scopes": list(scopes)}
@@ -353,12 +378,3 @@ def _hmac_hex(key: bytes, message: str) -> str:
 
 def _derived(seed: bytes, message: str) -> str:
     return to_text(bytes.fromhex(_hmac_hex(seed, message)))
-
-
-def _epoch_id(record: Record | None) -> str:
-    return "" if record is None else str(record["id"])
-
-
-def is_grant_id(key: str) -> bool:
-    """Tells whether a key of the collection `grants` is a grant's; others are beside them."""
-    return GRANT_ID.match(key) is not None

@@ -27,6 +27,8 @@ class Limits:
     retry_window_seconds: int = 120  # a repeated refresh gets the same answer
     replay_grace_seconds: int = 10  # a code presented twice at once is no attack
     replay_memory_seconds: int = 90 * 24 * 60 * 60
+    seen_every_seconds: float = 60.0  # how often a connection's last use is written at most
+    seen_seconds: int = 400 * 24 * 60 * 60
     client_seconds: int = 24 * 60 * 60  # a stored registration that nobody approved
 
     # Registrations: sealed into their client_id up to this length, else kept in a bounded table.

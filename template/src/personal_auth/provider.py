@@ -40,7 +40,6 @@ from personal_auth.outside import Assertions, Fetcher
 from personal_auth.owner import check_configured
 from personal_auth.pages import Pages
 from personal_auth.registration import by_the_owner
-from personal_auth.scopes import RESOURCE_SCOPES
 from personal_auth.service import Plan, Service
 from personal_auth.statedir import StateDir
 from personal_auth.store import KeyValue
@@ -94,7 +93,7 @@ class PersonalAuthProvider(AuthProvider):
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.identity = Identity.of(str(base_url))
-        super().__init__(base_url=self.identity.issuer, required_scopes=list(RESOURCE_SCOPES))
+        super().__init__(base_url=self.identity.issuer, required_scopes=[])
         self._limits = limits or Limits()
         self._clock = clock
         self._server_name = server_name
@@ -226,7 +225,11 @@ def _access_token(connection: Connection) -> AccessToken:
         scopes=list(connection.scopes),
         expires_at=int(connection.expires),
         subject="owner",
-        claims={"client_name": connection.client_name, "grant_id": connection.grant_id},
+        claims={
+            "client_name": connection.client_name,
+            "grant_id": connection.grant_id,
+            "read_only": connection.read_only,
+        },
     )
 
 

@@ -20,6 +20,7 @@ from personal_auth.adoption import adopt, is_foreign, say_adopted
 from personal_auth.audit import Event
 from personal_auth.client import Client
 from personal_auth.clients import Clients, Prove
+from personal_auth.connections import Connections
 from personal_auth.control import ControlServer, ControlStore
 from personal_auth.documents import Documents, Fetch
 from personal_auth.errors import InvalidToken, StartRefused, StateDirLost, StoreUnavailable
@@ -32,6 +33,7 @@ from personal_auth.readiness import Readiness
 from personal_auth.records import Records
 from personal_auth.registration import Registrations
 from personal_auth.sealing import Sealer
+from personal_auth.seen import Seen
 from personal_auth.shared import SharedStore
 from personal_auth.statedir import StateDir
 from personal_auth.store import KeyValue, Put, SnapshotStore, cause, looked_at
@@ -59,7 +61,7 @@ class Plan:
 
 
 class Service:
-    """The running parts; `owner`, `clients` and `grants` may be used once the state is open."""
+    """The running parts; they may be used once the state is open."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -74,6 +76,7 @@ class Service:
         self._sealer: Sealer | None = None
         self._control: ControlServer | None = None
         self._started = False
+        self.can_narrow = False  # until something holds connections to reading
         self._starting: asyncio.Task[None] | None = None
         self.readiness = Readiness(self._prove, plan.limits)
         self.clients = Clients(
@@ -91,11 +94,14 @@ class Service:
             configured=plan.password,
             proven=self._first.forget,
         )
+        self.seen = Seen(self.records, plan.limits, plan.clock)
+        self.connections = Connections(self.records, self.seen, plan.limits, plan.clock)
         self.grants = Grants(
             self.records,
             self.sealer,
             plan.identity,
             plan.limits,
+            connections=self.connections,
             clock=plan.clock,
             access_seconds=plan.access_seconds,
             refresh_seconds=plan.refresh_seconds,
@@ -111,12 +117,16 @@ class Service:
         """Returns what an access token opens.
 
         Raises:
-            InvalidToken: Nothing; or its client was taken out of the settings.
+            InvalidToken: Nothing; or its client was taken out of the settings; or it is held to
+                reading, and nothing here does that.
         """
         self.sealer()  # a store that did not answer at the start is not waited for here
         connection = await self.grants.check(access)
         if connection.own_client and connection.client_id not in self._plan.own_clients:
             raise InvalidToken("The client is no longer in the server's settings.")
+        if connection.read_only and not self.can_narrow:
+            raise InvalidToken("The connection may only read, which this server cannot enforce.")
+        self.seen.saw(connection.grant_id)
         return connection
 
     def open(self) -> None:
@@ -201,6 +211,7 @@ class Service:
 
     async def stop(self) -> None:
         """Writes what is still in memory and lets go of the state directory."""
+        await self.seen.write()
         if self._control is not None:
             await self._control.stop()
             self._control = None

@@ -126,7 +126,7 @@ async def _set_password(settings: Settings, chosen: str, revoke_all: bool) -> No
     async with app.provider(settings).service.for_a_command() as service:
         await service.owner.change_password(chosen)
         if revoke_all:
-            await service.grants.revoke_all()
+            await service.connections.revoke_all()
 
 
 def _ask_password() -> tuple[str, bool]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
-from personal_auth.grants import Grants
+from personal_auth.connections import Connections
 from personal_auth.identity import LOOPBACK_HOSTS
 from personal_server.settings import SettingRefused, load
 
@@ -25,7 +25,7 @@ def show(*, json: bool = False) -> None:
     json
         Print a list of objects instead of a table.
     """
-    found = _with_grants(lambda grants: grants.all())
+    found = _with_connections(lambda connections: connections.all())
     rows = [_row(gid, grant) for gid, grant in found.items()]
     if json:
         print(_json(rows))
@@ -50,20 +50,20 @@ def revoke(id: str | None = None, /, *, all: bool = False) -> None:
             "Name one connection by its id, as `connections` shows it, or say --all."
         )
     if id is None:
-        _with_grants(lambda grants: grants.revoke_all())
+        _with_connections(lambda connections: connections.revoke_all())
         print("Every client is disconnected.")
-    elif _with_grants(lambda grants: grants.revoke(id)):
+    elif _with_connections(lambda connections: connections.revoke(id)):
         print(f"{id} is disconnected.")
     else:
         raise SettingRefused(f"There is no connection {id}: `connections` shows their ids.")
 
 
-def _with_grants(use: Callable[[Grants], Coroutine[Any, Any, Any]]) -> Any:
+def _with_connections(use: Callable[[Connections], Coroutine[Any, Any, Any]]) -> Any:
     from personal_server import app
 
     async def run() -> Any:
         async with app.provider(load()).service.for_a_command() as service:
-            return await use(service.grants)
+            return await use(service.connections)
 
     return asyncio.run(run())
 

@@ -11,8 +11,8 @@ import time
 from typing import Any
 
 from personal_auth import open_store, snapshot
+from personal_auth.connections import is_grant_id
 from personal_auth.errors import StartRefused, StoreUnavailable
-from personal_auth.grants import is_grant_id
 from personal_auth.moving import PASSING, put_all
 from personal_auth.shared import SharedStore
 from personal_auth.snapshot import Row

@@ -1,0 +1,181 @@
+"""The connections as their owner sees them: named, narrowed, ended.
+
+A connection is a grant. What the owner says about one is kept in records beside it, each written
+or deleted as a whole: a new name cannot undo what was narrowed at the same moment. What is said
+holds from the next request on.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from personal_auth import audit
+from personal_auth.audit import Event
+from personal_auth.client import Client, plain_name
+from personal_auth.limits import Limits
+from personal_auth.records import Records
+from personal_auth.scopes import ALL, to_reading
+from personal_auth.seen import Seen
+from personal_auth.store import Put, Record
+
+GRANT_ID_CHARS = 16
+GRANT_ID = re.compile(rf"[0-9a-f]{{{GRANT_ID_CHARS}}}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What is known of a live connection; times are POSIX times, None where there is none yet."""
+
+    id: str
+    client: Client
+    """A token for scripts has a client without redirect URIs, named as the token is."""
+    own_name: str
+    """What the owner calls it, or nothing."""
+    scopes: tuple[str, ...]
+    resource: str
+    created: float
+    expires: float | None
+    """When a token for scripts ends; any other connection lives until it is revoked."""
+    last_used: float | None
+    calls: int
+    """How many tools it called."""
+    address: str
+    """Where it was last used from."""
+
+    @property
+    def read_only(self) -> bool:
+        """True when it may call only tools that read."""
+        return ALL not in self.scopes
+
+    @property
+    def name(self) -> str:
+        """What the owner calls it, else what the client calls itself; may be empty."""
+        return self.own_name or self.client.name
+
+
+class Connections:
+    """The live grants of one server over one store."""
+
+    def __init__(
+        self, records: Records, seen: Seen, limits: Limits, clock: Callable[[], float]
+    ) -> None:
+        self._records = records
+        self._seen = seen
+        self._limits = limits
+        self._clock = clock
+
+    async def all(self) -> dict[str, Record]:
+        """Returns the live grants by id."""
+        keys = [key for key in await self._records.keys("grants") if is_grant_id(key)]
+        epoch, *grants = await self._records.get_together(
+            ("grants", "epoch"), *(("grants", key) for key in keys)
+        )
+        found = zip(keys, grants, strict=True)
+        return {key: grant for key, grant in found if grant and self._is_live(grant, epoch)}
+
+    async def listed(self) -> list[Listed]:
+        """Returns all that is known of every live connection, the newest first."""
+        grants = await self.all()
+        wanted = [key for gid in grants for key in (reading_key(gid), name_key(gid))]
+        beside = iter(await self._records.get_together(*wanted))
+        used = await self._seen.of(*grants)
+        listed = [
+            _listed(gid, grant, reading=next(beside), named=next(beside), seen=seen)
+            for (gid, grant), seen in zip(grants.items(), used, strict=True)
+        ]
+        return sorted(listed, key=lambda each: each.created, reverse=True)
+
+    async def rename(self, gid: str, name: str) -> bool:
+        """Gives a connection a name of the owner's, or none; False when it is not live."""
+        if not await self._exists(gid):
+            return False
+        shown = plain_name(name, self._limits.client_name_chars)
+        await self._records.put(Put(*name_key(gid), {"name": shown}))
+        return True
+
+    async def narrow(self, gid: str, read_only: bool) -> bool:
+        """Holds a connection to reading, or lets it do all it was granted; False if not live."""
+        if not await self._exists(gid):
+            return False
+        if read_only:
+            await self._records.put(held_to_reading(gid))
+        else:
+            await self._records.delete(*reading_key(gid))
+        audit.record(Event.NARROWED if read_only else Event.WIDENED, grant=gid)
+        return True
+
+    async def revoke(self, gid: str) -> bool:
+        """Revokes a grant by its id; True when it was live."""
+        revoked = is_grant_id(gid) and await self.end(gid)
+        if revoked:
+            audit.record(Event.REVOKED, grant=gid)
+        return revoked
+
+    async def revoke_all(self) -> None:
+        """Revokes every grant, those being made at this moment included."""
+        await self._records.put(Put("grants", "epoch", {"id": secrets.token_hex(16)}))
+        audit.record(Event.REVOKED, grant="all")
+
+    async def end(self, gid: str) -> bool:
+        """Deletes a grant, and then what is kept beside it; True exactly once."""
+        ended = await self._records.delete("grants", gid)
+        if ended:
+            for collection, key in (reading_key(gid), name_key(gid), ("seen", gid)):
+                await self._records.delete(collection, key)
+        return ended
+
+    async def _exists(self, gid: str) -> bool:
+        if not is_grant_id(gid):
+            return False
+        grant, epoch = await self._records.get_together(("grants", gid), ("grants", "epoch"))
+        return grant is not None and self._is_live(grant, epoch)
+
+    def _is_live(self, grant: Record, epoch: Record | None) -> bool:
+        ends = grant.get("exp")
+        return bool(grant["epoch"] == epoch_id(epoch) and (ends is None or self._clock() < ends))
+
+
+def _listed(
+    gid: str, grant: Record, *, reading: Record | None, named: Record | None, seen: Record
+) -> Listed:
+    scopes = tuple(grant["scopes"])
+    return Listed(
+        id=gid,
+        client=Client.from_record(grant["client"]),
+        own_name=(named or {"name": ""})["name"],
+        scopes=scopes if reading is None else to_reading(scopes),
+        resource=grant["resource"],
+        created=grant["created"],
+        expires=grant.get("exp"),
+        last_used=seen["last"],
+        calls=seen["calls"],
+        address=seen["address"],
+    )
+
+
+def is_grant_id(key: str) -> bool:
+    """Tells whether a key of the collection `grants` is a grant's; others are beside them."""
+    return GRANT_ID.match(key) is not None
+
+
+def epoch_id(record: Record | None) -> str:
+    """Returns the id of the present epoch: every grant of an earlier one is revoked."""
+    return "" if record is None else str(record["id"])
+
+
+def reading_key(gid: str) -> tuple[str, str]:
+    """Returns where it is recorded that the owner holds a connection to reading."""
+    return "grants", f"{gid}/reading"
+
+
+def held_to_reading(gid: str, seconds: float | None = None) -> Put:
+    """Returns the record that holds a connection to reading; without it, it may do everything."""
+    return Put(*reading_key(gid), {}, seconds)
+
+
+def name_key(gid: str) -> tuple[str, str]:
+    """Returns where the owner's own name of a connection is recorded."""
+    return "grants", f"{gid}/name"
