@@ -17,12 +17,13 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import strategies as st
+from key_value.aio.stores.memory import MemoryStore
 
-from personal_auth import Limits
-from personal_auth.errors import InvalidRequest, WrongPasskey
+from personal_auth import Limits, records
+from personal_auth.errors import InvalidRequest, StoreUnavailable, WrongPasskey
 from personal_auth.keyring import Passkey
 from personal_auth.owner import Owner
-from personal_auth.store import Put
+from personal_auth.store import Put, SnapshotStore
 from tests.support.asgi import AppServer
 from tests.support.authenticator import (
     PRESENT,
@@ -386,6 +387,51 @@ def test_the_memory_of_used_challenges_passes_with_them(house: House, owner: Vis
     assert not house.stored().get("challenges")
 
 
+@pytest.fixture
+def any_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    """A server on a store that can neither list nor write only what is absent."""
+    monkeypatch.setattr(records, "SETTLE_SECONDS", 0.05)
+    house = House(tmp_path, client_storage=MemoryStore())
+    yield house
+    house.server.stop()
+
+
+def test_on_any_store_a_passkey_is_enrolled_used_once_for_each_answer_and_removed(
+    any_store: House,
+) -> None:
+    passkey, owner = any_store.enrol(), any_store.server.visitor()
+    form = any_store.form(owner)
+    thief = any_store.server.visitor()
+    thief.cookies = dict(owner.cookies)
+
+    answers = [visitor.submit(**form).status_code for visitor in (owner, thief)]
+    removed = any_store.run(any_store.owner.keyring.remove(passkey.id))
+
+    assert answers == [303, 403]
+    assert removed
+    assert has_password_field(any_store.page(owner))
+
+
+@pytest.mark.parametrize("kind", ["in one file", "any store"])
+def test_of_many_at_once_one_claims_what_nobody_has(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "SETTLE_SECONDS", 0.05)
+    written: list[bytes] = []
+
+    async def use() -> tuple[list[bool], bool]:
+        store = SnapshotStore(written.append) if kind == "in one file" else MemoryStore()
+        claimant = records.Records(store)
+        claims = [claimant.claim(Put("claims", "k", {}, 60)) for _ in range(20)]
+        return await asyncio.gather(*claims), await claimant.claim(Put("claims", "k", {}, 60))
+
+    claimed, later = asyncio.run(use())
+
+    assert (claimed.count(True), later) == (1, False)
+    assert all(b"claims" in each for each in written)
+    assert len(written) == (kind == "in one file")
+
+
 # Copies
 
 
@@ -592,11 +638,11 @@ def test_a_sign_in_that_ends_after_the_removal_does_not_bring_the_passkey_back(
 
 def test_two_changes_at_once_never_bring_a_removed_passkey_back(house: House) -> None:
     passkey, kept = house.enrol(), house.enrol(Authenticator(URL), "Kept")
-    records = house.server.provider.service.records
-    ids = house.run(records.get("owner", "passkeys"))
+    kept_in = house.server.provider.service.records
+    ids = house.run(kept_in.get("owner", "passkeys"))
 
     house.run(house.owner.keyring.remove(passkey.id))
-    house.run(records.put(Put("owner", "passkeys", ids)))  # as a change that had read it before
+    house.run(kept_in.put(Put("owner", "passkeys", ids)))  # as a change that had read it before
 
     assert [each.id for each in house.run(house.owner.keyring.listed())] == [kept.id]
     assert not house.run(house.owner.keyring.works(passkey.id))
@@ -606,10 +652,10 @@ def test_a_passkey_that_the_index_lost_does_not_work(house: House, owner: Visito
     house.enrol()
     house.enrol(Authenticator(URL), "Another")
     form = house.form(owner)
-    records = house.server.provider.service.records
-    ids = house.run(records.get("owner", "passkeys"))["keys"]
+    kept_in = house.server.provider.service.records
+    ids = house.run(kept_in.get("owner", "passkeys"))["keys"]
 
-    house.run(records.put(Put("owner", "passkeys", {"keys": ids[1:]})))
+    house.run(kept_in.put(Put("owner", "passkeys", {"keys": ids[1:]})))
 
     assert owner.submit(**form).status_code == 403
 
@@ -990,16 +1036,18 @@ def test_a_session_is_ended_by_its_id_and_no_other(house: House, owner: Visitor)
     assert not house.run(house.owner.sessions.holds(theirs))
 
 
-def test_all_sessions_but_one_end_on_a_store_that_cannot_list(house: House) -> None:
+def test_all_sessions_but_one_end_on_a_store_that_cannot_list(any_store: House) -> None:
     async def use() -> list[bool]:
-        sessions = house.owner.sessions
+        sessions = any_store.owner.sessions
+        with pytest.raises(StoreUnavailable, match=r"cannot list"):
+            await sessions.listed(None)
         mine, theirs = await sessions.open(), await sessions.open()
         await sessions.end_all_but(mine)
         held = [await sessions.holds(each) for each in (mine, theirs)]
         await sessions.end_all_but(None)
         return [*held, await sessions.holds(mine), await sessions.holds(await sessions.open())]
 
-    assert house.run(use()) == [True, False, False, True]
+    assert any_store.run(use()) == [True, False, False, True]
 
 
 def test_a_session_that_was_ended_is_not_kept_by_ending_the_others(house: House) -> None:
@@ -1045,13 +1093,13 @@ def test_a_changed_password_can_keep_the_session_that_changed_it(tmp_path: Path)
 
 def test_a_session_of_an_earlier_version_still_holds(house: House) -> None:
     async def use() -> tuple[bool, bool]:
-        sessions, records = house.owner.sessions, house.server.provider.service.records
+        sessions, kept_in = house.owner.sessions, house.server.provider.service.records
         cookie = await sessions.open()
-        (key,) = await records.keys("sessions")
-        record = await records.get("sessions", key)
+        (key,) = await kept_in.keys("sessions")
+        record = await kept_in.get("sessions", key)
         assert record is not None
         earlier = {"password": record["password"], "exp": record["exp"]}
-        await records.put(Put("sessions", key, earlier))
+        await kept_in.put(Put("sessions", key, earlier))
         return await sessions.holds(cookie), await sessions.is_fresh(cookie)
 
     assert house.run(use()) == (True, True)
