@@ -900,6 +900,25 @@ def test_what_is_no_answer_at_all_is_refused_on_the_page(
     assert "cannot be read" in alert(refused) or NEVER_ENROLLED in alert(refused)
 
 
+@pytest.mark.parametrize("odd", ["\ud800", "é", "\x00", "=", [], {}, 1, 1e999, True])
+@pytest.mark.parametrize(
+    "member",
+    ["id", "rawId", "type", "clientDataJSON", "authenticatorData", "signature", "userHandle"],
+)
+def test_an_odd_member_of_an_answer_is_refused_on_the_page(
+    house: House, stranger: Visitor, member: str, odd: Any
+) -> None:
+    house.enrol()
+    form = house.form(stranger)
+    answer = json.loads(form["assertion"])
+    (answer if member in answer else answer["response"])[member] = odd
+
+    refused = stranger.submit(**{**form, "assertion": json.dumps(answer)})
+
+    assert refused.status_code == 403
+    assert "Nothing is connected yet." in alert(refused)
+
+
 def test_whatever_a_browser_answers_is_refused_on_a_page_and_changes_nothing(house: House) -> None:
     house.enrol()
     stranger, before = house.server.visitor(), house.stored()
