@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from personal_auth.addresses import caller
 from personal_auth.errors import InvalidRequest
 from personal_auth.forms import read_cookie
 from personal_auth.identity import Identity
@@ -45,17 +46,32 @@ class Browser:
 
         Never on plain loopback: browsers show the cookies of http://localhost to every port of it.
         """
-        return self._identity.secure and await self._owner.has_session(
+        return self._identity.secure and await self._owner.sessions.holds(
             self.cookie(request, "session")
         )
 
-    async def remember(self, request: Request, response: Response, path: str) -> None:
-        """Lets a browser in which the owner has just signed in be known by its cookies."""
+    async def remember(
+        self, request: Request, response: Response, path: str, passkey: str = ""
+    ) -> None:
+        """Lets a browser in which the owner has just signed in be known by its cookies.
+
+        `passkey` is the id of the one that the owner proved to have, empty when it was the
+        password.
+        """
         if self._identity.secure:
-            session = await self._owner.new_session(self.cookie(request, "session"))
+            session = await self.open_session(request, self.cookie(request, "session"), passkey)
             self.set_cookie(response, "session", session, self._limits.session_seconds, path)
-        device = await self._owner.new_device(self.cookie(request, "device"))
+        device = await self._owner.devices.open(self.cookie(request, "device"))
         self.set_cookie(response, "device", device, self._limits.device_seconds, path)
+
+    async def open_session(self, request: Request, earlier: str | None, passkey: str = "") -> str:
+        """Returns the value of a new session, in place of an earlier one of this browser."""
+        return await self._owner.sessions.open(
+            earlier,
+            address=caller.get(),
+            agent=request.headers.get("user-agent", ""),
+            passkey=passkey,
+        )
 
     def cookie(self, request: Request, name: str) -> str | None:
         """Returns the value of one of our cookies, None when there is none."""

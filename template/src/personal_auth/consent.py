@@ -28,6 +28,7 @@ from personal_auth.errors import (
     StoreUnavailable,
     TicketRefused,
     TooManyAttempts,
+    WrongPasskey,
     WrongPassword,
 )
 from personal_auth.forms import Parameters, read_form
@@ -36,6 +37,7 @@ from personal_auth.identity import Identity
 from personal_auth.limits import Limits
 from personal_auth.owner import Owner
 from personal_auth.pages import Pages
+from personal_auth.passkeys import Offer
 from personal_auth.store import in_background
 from personal_auth.tickets import START_AGAIN, Tickets, Wish
 
@@ -125,20 +127,30 @@ class Consent:
         ticket: str,
         refusal: Refused | None = None,
     ) -> Response:
+        proven = await self._browser.has_session(request)
+        passkey = None if proven else await self._offer(browser, ticket)
+        password_is_on = passkey is None or await self._owner.password_is_on()
         response = self._pages.consent(
             client_name=wish.client.name,
             verified_host=wish.client.verified_host,
             changed=await self._clients.has_moved(wish.client),
             redirect=wish.redirect,
             ticket=ticket,
-            ask_password=not await self._browser.has_session(request),
+            ask_password=not proven and password_is_on,
+            passkey=passkey,
             error=refusal.description if refusal else "",
+            password_is_wrong=isinstance(refusal, WrongPassword | TooManyAttempts),
             status=refusal.status if refusal else 200,
         )
         if isinstance(refusal, TooManyAttempts):
             response.headers["Retry-After"] = str(refusal.retry_after)
         self._browser.set_cookie(response, "browser", browser, self._limits.session_seconds, PATH)
         return response
+
+    async def _offer(self, browser: str, ticket: str) -> Offer | None:
+        if not await self._owner.keyring.any_works():
+            return None
+        return self._owner.passkeys.sign_in_offer(_bound_to(browser, ticket))
 
     # POST
 
@@ -153,23 +165,36 @@ class Consent:
         proven = await self._browser.has_session(request)
         if decision == "deny":
             return await self._denied(wish, proven)
-        if not proven:
-            try:
-                await self._sign_in(request, form.get("password"))
-            except (WrongPassword, TooManyAttempts) as error:
-                if isinstance(error, TooManyAttempts):  # a wrong one is in the log already
-                    audit.refused(error, at=PATH)
-                return await self._page(request, wish, browser, text, error)
+        if proven:
+            return await self._approved(wish)
+        try:
+            passkey = await self._sign_in(request, form, _bound_to(browser, text))
+        except (WrongPassword, WrongPasskey, TooManyAttempts) as error:
+            if isinstance(error, TooManyAttempts):  # a wrong one is in the log already
+                audit.refused(error, at=PATH)
+            return await self._page(request, wish, browser, text, error)
         response = await self._approved(wish)
-        if not proven:
-            await self._browser.remember(request, response, PATH)
+        await self._browser.remember(request, response, PATH, passkey)
         return response
 
-    async def _sign_in(self, request: Request, password: str | None) -> None:
+    async def _sign_in(self, request: Request, form: Parameters, bound_to: str) -> str:
+        """Proves the owner; returns the id of the passkey, or nothing for the password."""
+        device, answer = self._browser.cookie(request, "device"), form.get("assertion")
+        if answer is not None:
+            challenge = form.get("challenge") or ""
+            return await self._owner.sign_in_by_passkey(
+                answer, challenge, bound_to, caller.get(), device
+            )
+        password = form.get("password")
+        if password is None and not await self._owner.password_is_on():
+            raise WrongPasskey(
+                "Approve with a passkey: the password is switched off. If nothing asks for your"
+                " passkey, allow this page to run JavaScript."
+            )
         if password is None:
             raise WrongPassword("Enter the password of this server to approve.")
-        device = self._browser.cookie(request, "device")
         await self._owner.sign_in(password, caller.get(), device)
+        return ""
 
     async def _approved(self, wish: Wish) -> Response:
         approval = Approval(wish.client, wish.redirect.uri, wish.challenge, wish.scopes, wish.nonce)
@@ -228,3 +253,8 @@ class Consent:
             " close this page.",
             steps=UNKNOWN_CLIENT_STEPS,
         )
+
+
+def _bound_to(browser: str, ticket: str) -> str:
+    """Returns what a passkey's answer is bound to: this browser, and what is asked on this page."""
+    return f"{browser} {ticket}"
