@@ -5,8 +5,9 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from personal_auth.errors import InvalidRequest
-from personal_auth.forms import read_cookie
+from personal_auth.addresses import caller
+from personal_auth.errors import InvalidRequest, WrongPassword
+from personal_auth.forms import Parameters, read_cookie
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
 from personal_auth.owner import Owner
@@ -48,6 +49,30 @@ class Browser:
         return self._identity.secure and await self._owner.has_session(
             self.cookie(request, "session")
         )
+
+    async def session(self, request: Request, form: Parameters | None = None) -> str | None:
+        """Returns the session that proves the owner, None when there is none.
+
+        The cookie's on https. On plain loopback, where there is no such cookie, the one that a form
+        of the owner's page brings back (docs/decisions/0010).
+        """
+        if self._identity.secure:
+            session = self.cookie(request, "session")
+        else:
+            session = form.get("session") if form else None
+        return session if await self._owner.has_session(session) else None
+
+    async def sign_in(self, request: Request, form: Parameters) -> None:
+        """Proves the owner by the password in a form.
+
+        Raises:
+            WrongPassword: It is not the owner's, or absent.
+            TooManyAttempts: Too many wrong ones, or too many being checked at this moment.
+        """
+        password = form.get("password")
+        if password is None:
+            raise WrongPassword("Enter the password of this server.")
+        await self._owner.sign_in(password, caller.get(), self.cookie(request, "device"))
 
     async def remember(self, request: Request, response: Response, path: str) -> None:
         """Lets a browser in which the owner has just signed in be known by its cookies."""

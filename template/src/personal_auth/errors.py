@@ -127,6 +127,10 @@ class WrongPassword(Refused):
     status = 403
 
 
+class PasswordUnfit(Refused):
+    """A new password cannot be taken."""
+
+
 class TooManyAttempts(Refused):
     """A wait is in force; `retry_after` gives it in whole seconds."""
 

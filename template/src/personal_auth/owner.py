@@ -102,6 +102,11 @@ class Owner:
         self._waiting = 0
         self._first_hash = asyncio.Lock()
 
+    @property
+    def is_configured(self) -> bool:
+        """True when the password comes from the settings, and cannot be changed here."""
+        return self._configured is not None
+
     async def sign_in(self, password: str, address: str, device_cookie: str | None) -> None:
         """Proves the owner by password.
 
@@ -143,6 +148,10 @@ class Owner:
         if record is None or self._clock() >= record["exp"]:
             return False
         return same(record["password"], self._fingerprint(await self._reference()))
+
+    async def end_session(self, session: str) -> None:
+        """Ends one session: its cookie proves nothing any more."""
+        await self._forget("sessions", session)
 
     async def new_device(self, earlier: str | None = None) -> str:
         """Returns a device cookie's value, for a browser that has signed in, in place of one."""

@@ -9,9 +9,13 @@ from pathlib import Path
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
+from personal_auth.connections import Listed
+from personal_auth.errors import Refused
 from personal_auth.identity import Identity
+from personal_auth.moments import moment
+from personal_auth.ownerview import is_token, places
 from personal_auth.redirects import Redirect
 
 FOLDER = Path(__file__).parent / "pages"
@@ -30,6 +34,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._environment.filters.update(moment=moment, places=places, is_token=is_token)
         self._environment.globals.update(
             server_name=server_name or "Personal MCP server",
             host=identity.issuer.partition("://")[2],
@@ -38,7 +43,7 @@ class Pages:
         style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
         # No Cross-Origin-Opener-Policy: an app that opened the page as a popup would not hear from
         # its callback.
-        self._headers = {
+        self._headers: dict[str, str] = {
             # No form-action: Chromium and Safari apply it to the redirect after the form as well,
             # and Approve would seem to do nothing.
             "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{style_hash}';"
@@ -48,6 +53,13 @@ class Pages:
             # With no-referrer, Chromium would send `Origin: null` with our own form.
             "Referrer-Policy": "same-origin",
             "Cache-Control": "no-store",
+        }
+        # Of pages that no app opens, and whose forms lead nowhere else.
+        self._owner_headers = {
+            **self._headers,
+            "Content-Security-Policy": f"{self._headers['Content-Security-Policy']};"
+            " form-action 'self'",
+            "Cross-Origin-Opener-Policy": "same-origin",
         }
 
     def consent(
@@ -78,6 +90,7 @@ class Pages:
         return self._page(
             "consent.html",
             status,
+            self._headers,
             client_name=client_name,
             redirect=redirect,
             ticket=ticket,
@@ -86,6 +99,70 @@ class Pages:
             changed=changed,
             error=error,
             waiting=status == 429,
+        )
+
+    def sign_in(
+        self, why: str = "", *, refusal: Refused | None = None, session: str = "", status: int = 200
+    ) -> HTMLResponse:
+        """Asks for the proof that opens the owner's page.
+
+        Args:
+            why: Why it is asked, when the page had been open before.
+            refusal: Why the last attempt led nowhere.
+            session: A session that the form brings back, to be replaced.
+            status: Of a page without a refusal, which brings its own.
+        """
+        return self._page(
+            "signin.html",
+            refusal.status if refusal else status,
+            self._owner_headers,
+            why=why,
+            session=session,
+            error=refusal.description if refusal else "",
+            waiting=refusal is not None and refusal.status == 429,
+        )
+
+    def owner(
+        self,
+        *,
+        status: int,
+        session: str,
+        now: float,
+        resource: str,
+        connections: Sequence[Listed],
+        can_narrow: bool,
+        own_password: bool,
+        least_password: int,
+        said: str,
+        error: str,
+    ) -> HTMLResponse:
+        """Shows the owner what is connected, with the forms that change it.
+
+        Args:
+            status: 200, or the status that goes with the error.
+            session: What every form brings back; empty where a cookie is the session.
+            now: The POSIX time that ages are counted from.
+            resource: The address that apps are given.
+            connections: What is connected.
+            can_narrow: True when something holds a connection to reading.
+            own_password: True when the password can be changed here.
+            least_password: How many characters a new one has at least.
+            said: What was done just now.
+            error: Why a new password was not taken.
+        """
+        return self._page(
+            "owner.html",
+            status,
+            self._owner_headers,
+            session=session,
+            now=now,
+            resource=resource,
+            connections=connections,
+            can_narrow=can_narrow,
+            own_password=own_password,
+            least_password=least_password,
+            said=said,
+            error=error,
         )
 
     def message(
@@ -98,8 +175,18 @@ class Pages:
     ) -> HTMLResponse:
         """Says what happened and what to do about it; `steps` are pairs of an app and its cure."""
         values = {"title": title, "cause": cause, "cure": cure, "steps": steps}
-        return self._page("message.html", status, **values)
+        return self._page("message.html", status, self._headers, **values)
 
-    def _page(self, name: str, status: int, **values: object) -> HTMLResponse:
+    def _page(
+        self, name: str, status: int, headers: dict[str, str], **values: object
+    ) -> HTMLResponse:
         html = self._environment.get_template(name).render(**values)
-        return HTMLResponse(html, status_code=status, headers=self._headers)
+        return HTMLResponse(html, status_code=status, headers=headers)
+
+
+def with_wait(response: Response, refusal: Refused | None) -> Response:
+    """Returns a refusal's answer with how long to wait in its header, if it says so."""
+    wait = getattr(refusal, "retry_after", None)
+    if wait is not None:
+        response.headers["Retry-After"] = str(wait)
+    return response
