@@ -46,7 +46,7 @@ class Browser:
 
         Never on plain loopback: browsers show the cookies of http://localhost to every port of it.
         """
-        return self._identity.secure and await self._owner.has_session(
+        return self._identity.secure and await self._owner.sessions.holds(
             self.cookie(request, "session")
         )
 
@@ -54,13 +54,13 @@ class Browser:
         """Returns the session that proves the owner, None when there is none.
 
         The cookie's on https. On plain loopback, where there is no such cookie, the one that a form
-        of the owner's page brings back (docs/decisions/0010).
+        of the owner's page brings back (docs/decisions/0023).
         """
         if self._identity.secure:
             session = self.cookie(request, "session")
         else:
             session = form.get("session") if form else None
-        return session if await self._owner.has_session(session) else None
+        return session if await self._owner.sessions.holds(session) else None
 
     async def sign_in(self, request: Request, form: Parameters) -> None:
         """Proves the owner by the password in a form.
@@ -74,13 +74,28 @@ class Browser:
             raise WrongPassword("Enter the password of this server.")
         await self._owner.sign_in(password, caller.get(), self.cookie(request, "device"))
 
-    async def remember(self, request: Request, response: Response, path: str) -> None:
-        """Lets a browser in which the owner has just signed in be known by its cookies."""
+    async def remember(
+        self, request: Request, response: Response, path: str, passkey: str = ""
+    ) -> None:
+        """Lets a browser in which the owner has just signed in be known by its cookies.
+
+        `passkey` is the id of the one that the owner proved to have, empty when it was the
+        password.
+        """
         if self._identity.secure:
-            session = await self._owner.new_session(self.cookie(request, "session"))
+            session = await self.open_session(request, self.cookie(request, "session"), passkey)
             self.set_cookie(response, "session", session, self._limits.session_seconds, path)
-        device = await self._owner.new_device(self.cookie(request, "device"))
+        device = await self._owner.devices.open(self.cookie(request, "device"))
         self.set_cookie(response, "device", device, self._limits.device_seconds, path)
+
+    async def open_session(self, request: Request, earlier: str | None, passkey: str = "") -> str:
+        """Returns the value of a new session, in place of an earlier one of this browser."""
+        return await self._owner.sessions.open(
+            earlier,
+            address=caller.get(),
+            agent=request.headers.get("user-agent", ""),
+            passkey=passkey,
+        )
 
     def cookie(self, request: Request, name: str) -> str | None:
         """Returns the value of one of our cookies, None when there is none."""

@@ -17,12 +17,14 @@ class Limits:
     redirect_uri_chars: int = 1024
     state_chars: int = 4096
     client_name_chars: int = 100
+    passkey_name_chars: int = 60
 
     # How long things live, in seconds.
     code_seconds: int = 60
     code_memory_seconds: int = 60 * 60  # a replay is recognised for an hour
     ticket_seconds: int = 10 * 60
     session_seconds: int = 12 * 60 * 60
+    fresh_seconds: int = 10 * 60  # how long a sign-in allows what matters most
     device_seconds: int = 365 * 24 * 60 * 60
     retry_window_seconds: int = 120  # a repeated refresh gets the same answer
     replay_grace_seconds: int = 10  # a code presented twice at once is no attack
@@ -57,6 +59,8 @@ class Limits:
     attempt_fades_seconds: float = 10 * 60.0  # one wrong attempt is forgotten
     attempts_remembered: int = 10_000  # addresses and devices
     waiting_hashes: int = 8
+
+    passkeys: int = 20
 
     # The store.
     store_call_seconds: float = 5.0

@@ -5,20 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-MONTHS = (
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-)
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 MINUTE, HOUR, DAY = 60, 60 * 60, 24 * 60 * 60  # seconds
 STEPS = (
     (365 * DAY, "year"),
@@ -36,7 +23,7 @@ class Moment:
     iso: str
     """For programs, such as `2026-11-26T03:09:00Z`."""
     day: str
-    """Such as `26 November 2026, 03:09 UTC`."""
+    """Such as `26 Nov 2026, 03:09 UTC`."""
     distance: str
     """Such as `2 hours ago`, or `in 3 days`."""
 

@@ -19,11 +19,23 @@ SAID: Mapping[str, str] = {
     "named": "The name is changed.",
     "narrowed": "The app may only read from now on.",
     "widened": "The app may use every tool from now on.",
-    "gone": "That connection had ended already.",
+    "connection-gone": "That connection had ended already.",
+    "session-ended": "That browser is signed out.",
+    "others-ended": "Every other browser is signed out.",
+    "session-gone": "That browser was signed out already.",
+    "signed-out": "You are signed out.",
     "password-changed": "The password is changed. Every other browser is signed out.",
+    "password-off": "Only your passkeys sign you in from now on.",
+    "password-on": "The password signs you in again.",
+    "passkey-named": "The passkey’s name is changed.",
+    "passkey-removed": "The passkey is removed. What it signed in is signed out.",
+    "passkey-gone": "There is no such passkey any more, or it was given no name.",
 }
+NEED_A_FRESH_SIGN_IN = frozenset(
+    {"change-password", "remove-passkey", "password-off", "password-on"}
+)
 
-Action = Callable[[Parameters], Awaitable[str]]
+Action = Callable[[Parameters, str], Awaitable[str]]
 
 
 class Actions:
@@ -40,51 +52,89 @@ class Actions:
             "name": self._name,
             "narrow": self._narrow,
             "widen": self._widen,
+            "end-session": self._end_session,
+            "end-other-sessions": self._end_other_sessions,
             "change-password": self._change_password,
+            "password-off": self._password_off,
+            "password-on": self._password_on,
+            "name-passkey": self._name_passkey,
+            "remove-passkey": self._remove_passkey,
         }
 
-    async def do(self, name: str, form: Parameters) -> str:
-        """Does it; returns which sentence of `SAID` tells the owner so.
+    async def do(self, name: str, form: Parameters, session: str) -> str:
+        """Does it for a session; returns which sentence of `SAID` tells the owner so.
 
         Raises:
             InvalidRequest: There is no such action, or a field is missing.
             PasswordUnfit: The new password cannot be taken.
         """
         if name not in self._actions:
-            raise InvalidRequest("This page has no such form: open it again.")
-        return await self._actions[name](form)
+            raise InvalidRequest("This page has no such form.")
+        return await self._actions[name](form, session)
 
-    async def _revoke(self, form: Parameters) -> str:
-        return "revoked" if await self._connections.revoke(form.need("id")) else "gone"
+    # Connections
 
-    async def _revoke_all(self, form: Parameters) -> str:
+    async def _revoke(self, form: Parameters, session: str) -> str:
+        ended = await self._connections.revoke(form.need("id"))
+        return "revoked" if ended else "connection-gone"
+
+    async def _revoke_all(self, form: Parameters, session: str) -> str:
         await self._connections.revoke_all()
         return "all-revoked"
 
-    async def _name(self, form: Parameters) -> str:
-        name = form.get("name") or ""
-        return "named" if await self._connections.rename(form.need("id"), name) else "gone"
+    async def _name(self, form: Parameters, session: str) -> str:
+        named = await self._connections.rename(form.need("id"), form.get("name") or "")
+        return "named" if named else "connection-gone"
 
-    async def _narrow(self, form: Parameters) -> str:
+    async def _narrow(self, form: Parameters, session: str) -> str:
         if not self._service.can_narrow:
             raise InvalidRequest("This server has nothing that holds an app to reading.")
-        return "narrowed" if await self._connections.narrow(form.need("id"), True) else "gone"
+        narrowed = await self._connections.narrow(form.need("id"), True)
+        return "narrowed" if narrowed else "connection-gone"
 
-    async def _widen(self, form: Parameters) -> str:
-        return "widened" if await self._connections.narrow(form.need("id"), False) else "gone"
+    async def _widen(self, form: Parameters, session: str) -> str:
+        widened = await self._connections.narrow(form.need("id"), False)
+        return "widened" if widened else "connection-gone"
 
-    async def _change_password(self, form: Parameters) -> str:
+    # Sessions
+
+    async def _end_session(self, form: Parameters, session: str) -> str:
+        ended = await self._owner.sessions.end(form.need("id"))
+        return "session-ended" if ended else "session-gone"
+
+    async def _end_other_sessions(self, form: Parameters, session: str) -> str:
+        await self._owner.sessions.end_all_but(session)
+        return "others-ended"
+
+    # Password and passkeys
+
+    async def _change_password(self, form: Parameters, session: str) -> str:
         if self._owner.is_configured:
-            raise PasswordUnfit("MCP_PASSWORD sets the password: change it there.")
-        password, again = form.get("new-password") or "", form.get("again")
-        least = self._limits.new_password_chars
+            raise PasswordUnfit("The setting MCP_PASSWORD says what it is: change it there.")
+        password, least = form.get("new-password") or "", self._limits.new_password_chars
         if len(password) < least:
             raise PasswordUnfit(f"The new password needs at least {least} characters.")
-        if password != again:
+        if password != form.get("again"):
             raise PasswordUnfit("The two passwords differ: type the new one twice.")
         try:
             check_configured(password)
         except ValueError as error:
             raise PasswordUnfit(f"The new password cannot be used: {error}.") from None
-        await self._owner.change_password(password)
+        await self._owner.change_password(password, session)
         return "password-changed"
+
+    async def _password_off(self, form: Parameters, session: str) -> str:
+        await self._owner.switch_password_off(session)
+        return "password-off"
+
+    async def _password_on(self, form: Parameters, session: str) -> str:
+        await self._owner.switch_password_on()
+        return "password-on"
+
+    async def _name_passkey(self, form: Parameters, session: str) -> str:
+        named = await self._owner.keyring.rename(form.need("id"), form.get("name") or "")
+        return "passkey-named" if named else "passkey-gone"
+
+    async def _remove_passkey(self, form: Parameters, session: str) -> str:
+        removed = await self._owner.keyring.remove(form.need("id"))
+        return "passkey-removed" if removed else "passkey-gone"

@@ -25,13 +25,15 @@ from personal_auth.errors import (
 from personal_auth.forms import Parameters, read_form
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
-from personal_auth.owneractions import SAID, Actions
+from personal_auth.owneractions import NEED_A_FRESH_SIGN_IN, SAID, Actions
+from personal_auth.ownerview import Overview
 from personal_auth.pages import Pages, with_wait
 from personal_auth.service import Service
 
 PATH = "/owner"
 SAID_SECONDS = 60
 SIGNED_OUT = "You are signed out. Nothing was changed: sign in, then do it again."
+SIGN_IN_AGAIN = "Sign in again to do this. Nothing was changed."
 
 
 class OwnerPage:
@@ -75,10 +77,11 @@ class OwnerPage:
 
     async def _look(self, request: Request) -> Response:
         session = await self._browser.session(request)
-        if session is None:
-            return self._pages.sign_in()
         said = self._browser.cookie(request, "said")
-        response = await self._page(session, said)
+        if session is None:
+            response: Response = self._pages.sign_in(SAID.get(said or "", ""))
+        else:
+            response = await self._page(session, said)
         if said is not None:
             self._browser.set_cookie(response, "said", "", 0, PATH)
         return response
@@ -94,13 +97,13 @@ class OwnerPage:
             return self._pages.sign_in(SIGNED_OUT, status=403)
         if do == "sign-out":
             return await self._sign_out(session)
+        if do in NEED_A_FRESH_SIGN_IN and not await self._owner.sessions.is_fresh(session):
+            return self._pages.sign_in(SIGN_IN_AGAIN, session=self._carried(session), status=403)
         try:
-            said = await self._actions.do(do, form)
+            said = await self._actions.do(do, form, session)
         except PasswordUnfit as error:
             audit.refused(error, at=PATH)
             return await self._page(session, refusal=error)
-        if said == "password-changed":  # which ended this session as well
-            return await self._signed_in(request, session, said)
         return await self._done(session, said)
 
     async def _sign_in(self, request: Request, form: Parameters) -> Response:
@@ -112,52 +115,57 @@ class OwnerPage:
                 audit.refused(error, at=PATH)
             page = self._pages.sign_in(refusal=error, session=self._carried(earlier))
             return with_wait(page, error)
-        return await self._signed_in(request, earlier)
-
-    async def _signed_in(
-        self, request: Request, earlier: str | None, said: str | None = None
-    ) -> Response:
-        """Answers with a new session in place of the browser's earlier one."""
-        session = None
-        if not self._identity.secure:
-            session = await self._owner.new_session(earlier)
-        response = await self._done(session, said)
+        if self._identity.secure:
+            response = self._see_page()
+        else:
+            response = await self._page(await self._browser.open_session(request, earlier))
         await self._browser.remember(request, response, PATH)
         return response
 
     async def _sign_out(self, session: str) -> Response:
-        await self._owner.end_session(session)
+        await self._owner.sessions.close(session)
         if not self._identity.secure:
-            return self._pages.sign_in()
-        response: Response = self._see_page()
+            return self._pages.sign_in(SAID["signed-out"])
+        response = self._see_page("signed-out")
         self._browser.set_cookie(response, "session", "", 0, PATH)
         return response
 
-    async def _done(self, session: str | None, said: str | None) -> Response:
-        if not self._identity.secure:
-            return await self._page(session, said)
-        response = self._see_page()
+    async def _done(self, session: str, said: str) -> Response:
+        if self._identity.secure:
+            return self._see_page(said)
+        if not await self._owner.sessions.holds(session):  # it ended by what was done
+            return self._pages.sign_in(SAID[said])
+        return await self._page(session, said)
+
+    def _see_page(self, said: str | None = None) -> Response:
+        response = RedirectResponse(PATH, 303, {"Cache-Control": "no-store"})
         if said is not None:
             self._browser.set_cookie(response, "said", said, SAID_SECONDS, PATH)
         return response
 
-    def _see_page(self) -> Response:
-        return RedirectResponse(PATH, 303, {"Cache-Control": "no-store"})
-
     async def _page(
-        self, session: str | None, said: str | None = None, refusal: Refused | None = None
+        self, session: str, said: str | None = None, refusal: Refused | None = None
     ) -> Response:
         return self._pages.owner(
-            status=refusal.status if refusal else 200,
+            await self._overview(session),
             session=self._carried(session),
+            said=SAID.get(said or "", ""),
+            refusal=refusal,
+        )
+
+    async def _overview(self, session: str) -> Overview:
+        owner = self._owner
+        return Overview(
             now=self._clock(),
             resource=self._identity.resource,
             connections=await self._service.connections.listed(),
             can_narrow=self._service.can_narrow,
-            own_password=not self._owner.is_configured,
+            sessions=await owner.sessions.listed(session),
+            passkeys=await owner.keyring.listed(),
+            passkey_obstacle=owner.keyring.obstacle,
+            password_is_on=await owner.password_is_on(),
+            password_is_stored=not owner.is_configured,
             least_password=self._limits.new_password_chars,
-            said=SAID.get(said or "", ""),
-            error=refusal.description if refusal else "",
         )
 
     def _carried(self, session: str | None) -> str:

@@ -11,11 +11,10 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
-from personal_auth.connections import Listed
 from personal_auth.errors import Refused
 from personal_auth.identity import Identity
 from personal_auth.moments import moment
-from personal_auth.ownerview import is_token, places
+from personal_auth.ownerview import Overview, is_token, places
 from personal_auth.redirects import Redirect
 
 FOLDER = Path(__file__).parent / "pages"
@@ -123,46 +122,24 @@ class Pages:
         )
 
     def owner(
-        self,
-        *,
-        status: int,
-        session: str,
-        now: float,
-        resource: str,
-        connections: Sequence[Listed],
-        can_narrow: bool,
-        own_password: bool,
-        least_password: int,
-        said: str,
-        error: str,
+        self, overview: Overview, *, session: str, said: str, refusal: Refused | None
     ) -> HTMLResponse:
         """Shows the owner what is connected, with the forms that change it.
 
         Args:
-            status: 200, or the status that goes with the error.
+            overview: What there is.
             session: What every form brings back; empty where a cookie is the session.
-            now: The POSIX time that ages are counted from.
-            resource: The address that apps are given.
-            connections: What is connected.
-            can_narrow: True when something holds a connection to reading.
-            own_password: True when the password can be changed here.
-            least_password: How many characters a new one has at least.
             said: What was done just now.
-            error: Why a new password was not taken.
+            refusal: Why a new password was not taken.
         """
         return self._page(
             "owner.html",
-            status,
+            refusal.status if refusal else 200,
             self._owner_headers,
+            it=overview,
             session=session,
-            now=now,
-            resource=resource,
-            connections=connections,
-            can_narrow=can_narrow,
-            own_password=own_password,
-            least_password=least_password,
             said=said,
-            error=error,
+            error=refusal.description if refusal else "",
         )
 
     def message(
