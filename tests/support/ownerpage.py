@@ -12,8 +12,8 @@ from tests.support.site import PASSWORD, Site, Visitor
 
 DEEDS = (
     *("sign-in", "sign-out", "name", "narrow", "widen", "revoke", "revoke-all", "end-session"),
-    *("end-other-sessions", "name-passkey", "remove-passkey", "change-password"),
-    *("password-off", "password-on"),
+    *("end-other-sessions", "add-passkey", "name-passkey", "remove-passkey"),
+    *("change-password", "password-off", "password-on"),
 )  # every form of the page, by its field `do`
 LOCAL = "http://localhost:8050"
 SESSION = re.compile(r'name="session" value="([^"]+)"')
@@ -58,5 +58,5 @@ def desk(site: Site) -> Desk:
 
 def words(page: httpx.Response) -> str:
     """Returns what a person reads on a page."""
-    main = re.sub(r"<[^>]+>", " ", page.text.partition("</style>")[2])
+    main = re.sub(r"<[^>]+>", " ", page.text.partition("</style>")[2].partition("</main>")[0])
     return re.sub(r"\s+", " ", html.unescape(main)).strip()

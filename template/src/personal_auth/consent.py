@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from personal_auth import audit
 from personal_auth.audit import Event
-from personal_auth.browser import Browser
+from personal_auth.browser import NOTHING, Browser
 from personal_auth.clients import Clients
 from personal_auth.errors import (
     DocumentUnavailable,
@@ -27,6 +27,7 @@ from personal_auth.errors import (
     StoreUnavailable,
     TicketRefused,
     TooManyAttempts,
+    WrongPasskey,
     WrongPassword,
 )
 from personal_auth.forms import Parameters, read_form
@@ -119,14 +120,18 @@ class Consent:
         ticket: str,
         refusal: Refused | None = None,
     ) -> Response:
+        proven = await self._browser.has_session(request)
+        ways = NOTHING if proven else await self._browser.ways(_bound_to(browser, ticket))
         response = self._pages.consent(
             client_name=wish.client.name,
             verified_host=wish.client.verified_host,
             changed=await self._clients.has_moved(wish.client),
             redirect=wish.redirect,
             ticket=ticket,
-            ask_password=not await self._browser.has_session(request),
+            ask_password=ways.password,
+            passkey=ways.passkey,
             error=refusal.description if refusal else "",
+            password_is_wrong=isinstance(refusal, WrongPassword | TooManyAttempts),
             status=refusal.status if refusal else 200,
         )
         with_wait(response, refusal)
@@ -146,16 +151,16 @@ class Consent:
         proven = await self._browser.has_session(request)
         if decision == "deny":
             return await self._denied(wish, proven)
-        if not proven:
-            try:
-                await self._browser.sign_in(request, form)
-            except (WrongPassword, TooManyAttempts) as error:
-                if isinstance(error, TooManyAttempts):  # a wrong one is in the log already
-                    audit.refused(error, at=PATH)
-                return await self._page(request, wish, browser, text, error)
+        if proven:
+            return await self._approved(wish)
+        try:
+            passkey = await self._browser.sign_in(request, form, _bound_to(browser, text))
+        except (WrongPassword, WrongPasskey, TooManyAttempts) as error:
+            if isinstance(error, TooManyAttempts):  # a wrong one is in the log already
+                audit.refused(error, at=PATH)
+            return await self._page(request, wish, browser, text, error)
         response = await self._approved(wish)
-        if not proven:
-            await self._browser.remember(request, response, PATH)
+        await self._browser.remember(request, response, PATH, passkey)
         return response
 
     async def _approved(self, wish: Wish) -> Response:
@@ -215,3 +220,8 @@ class Consent:
             " close this page.",
             steps=UNKNOWN_CLIENT_STEPS,
         )
+
+
+def _bound_to(browser: str, ticket: str) -> str:
+    """Returns what a passkey's answer is bound to: this browser, and what is asked on this page."""
+    return f"{browser} {ticket}"

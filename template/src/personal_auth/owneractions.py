@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from personal_auth.errors import InvalidRequest, PasswordUnfit
+from personal_auth.addresses import caller
+from personal_auth.errors import InvalidRequest, PasswordUnfit, WrongPasskey
 from personal_auth.forms import Parameters
 from personal_auth.limits import Limits
 from personal_auth.owner import check_configured
@@ -27,12 +28,13 @@ SAID: Mapping[str, str] = {
     "password-changed": "The password is changed. Every other browser is signed out.",
     "password-off": "Only your passkeys sign you in from now on.",
     "password-on": "The password signs you in again.",
+    "passkey-added": "The passkey is added: it signs you in from now on.",
     "passkey-named": "The passkey’s name is changed.",
     "passkey-removed": "The passkey is removed. What it signed in is signed out.",
     "passkey-gone": "There is no such passkey any more, or it was given no name.",
 }
 NEED_A_FRESH_SIGN_IN = frozenset(
-    {"change-password", "remove-passkey", "password-off", "password-on"}
+    {"change-password", "add-passkey", "remove-passkey", "password-off", "password-on"}
 )
 
 Action = Callable[[Parameters, str], Awaitable[str]]
@@ -57,6 +59,7 @@ class Actions:
             "change-password": self._change_password,
             "password-off": self._password_off,
             "password-on": self._password_on,
+            "add-passkey": self._add_passkey,
             "name-passkey": self._name_passkey,
             "remove-passkey": self._remove_passkey,
         }
@@ -67,6 +70,7 @@ class Actions:
         Raises:
             InvalidRequest: There is no such action, or a field is missing.
             PasswordUnfit: The new password cannot be taken.
+            WrongPasskey: The new passkey cannot be taken.
         """
         if name not in self._actions:
             raise InvalidRequest("This page has no such form.")
@@ -130,6 +134,14 @@ class Actions:
     async def _password_on(self, form: Parameters, session: str) -> str:
         await self._owner.switch_password_on()
         return "password-on"
+
+    async def _add_passkey(self, form: Parameters, session: str) -> str:
+        answer, challenge = form.get("assertion"), form.get("challenge") or ""
+        if answer is None:
+            raise WrongPasskey("A passkey is made by JavaScript: allow it for this page.")
+        name = form.get("name") or ""
+        await self._owner.passkeys.enrol(answer, challenge, session, name, caller.get())
+        return "passkey-added"
 
     async def _name_passkey(self, form: Parameters, session: str) -> str:
         named = await self._owner.keyring.rename(form.need("id"), form.get("name") or "")

@@ -8,6 +8,7 @@ answer is the page itself.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 
 from starlette.requests import Request
@@ -20,6 +21,7 @@ from personal_auth.errors import (
     Refused,
     StoreUnavailable,
     TooManyAttempts,
+    WrongPasskey,
     WrongPassword,
 )
 from personal_auth.forms import Parameters, read_form
@@ -79,7 +81,7 @@ class OwnerPage:
         session = await self._browser.session(request)
         said = self._browser.cookie(request, "said")
         if session is None:
-            response: Response = self._pages.sign_in(SAID.get(said or "", ""))
+            response = await self._ask_to_sign_in(request, SAID.get(said or "", ""))
         else:
             response = await self._page(session, said)
         if said is not None:
@@ -94,47 +96,71 @@ class OwnerPage:
             return await self._sign_in(request, form)
         session = await self._browser.session(request, form)
         if session is None:
-            return self._pages.sign_in(SIGNED_OUT, status=403)
+            return await self._ask_to_sign_in(request, SIGNED_OUT, status=403)
         if do == "sign-out":
-            return await self._sign_out(session)
+            return await self._sign_out(request, session)
         if do in NEED_A_FRESH_SIGN_IN and not await self._owner.sessions.is_fresh(session):
-            return self._pages.sign_in(SIGN_IN_AGAIN, session=self._carried(session), status=403)
+            return await self._ask_to_sign_in(request, SIGN_IN_AGAIN, session, status=403)
         try:
             said = await self._actions.do(do, form, session)
-        except PasswordUnfit as error:
+        except (PasswordUnfit, WrongPasskey) as error:
             audit.refused(error, at=PATH)
             return await self._page(session, refusal=error)
-        return await self._done(session, said)
+        return await self._done(request, session, said)
+
+    async def _ask_to_sign_in(
+        self,
+        request: Request,
+        why: str = "",
+        session: str | None = None,
+        *,
+        refusal: Refused | None = None,
+        status: int = 200,
+    ) -> Response:
+        browser = self._browser.cookie(request, "browser") or secrets.token_urlsafe(24)
+        ways = await self._browser.ways(_bound_to(browser))
+        response = self._pages.sign_in(
+            ask_password=ways.password,
+            passkey=ways.passkey,
+            why=why,
+            session=self._carried(session),
+            refusal=refusal,
+            status=status,
+        )
+        if ways.passkey is not None:
+            seconds = self._limits.session_seconds
+            self._browser.set_cookie(response, "browser", browser, seconds, PATH)
+        return with_wait(response, refusal)
 
     async def _sign_in(self, request: Request, form: Parameters) -> Response:
         earlier = form.get("session")
+        bound_to = _bound_to(self._browser.cookie(request, "browser") or "")
         try:
-            await self._browser.sign_in(request, form)
-        except (WrongPassword, TooManyAttempts) as error:
+            passkey = await self._browser.sign_in(request, form, bound_to)
+        except (WrongPassword, WrongPasskey, TooManyAttempts) as error:
             if isinstance(error, TooManyAttempts):  # a wrong one is in the log already
                 audit.refused(error, at=PATH)
-            page = self._pages.sign_in(refusal=error, session=self._carried(earlier))
-            return with_wait(page, error)
+            return await self._ask_to_sign_in(request, session=earlier, refusal=error)
         if self._identity.secure:
             response = self._see_page()
         else:
-            response = await self._page(await self._browser.open_session(request, earlier))
-        await self._browser.remember(request, response, PATH)
+            session = await self._browser.open_session(request, earlier, passkey)
+            response = await self._page(session)
+        await self._browser.remember(request, response, PATH, passkey)
         return response
 
-    async def _sign_out(self, session: str) -> Response:
+    async def _sign_out(self, request: Request, session: str) -> Response:
         await self._owner.sessions.close(session)
-        if not self._identity.secure:
-            return self._pages.sign_in(SAID["signed-out"])
-        response = self._see_page("signed-out")
-        self._browser.set_cookie(response, "session", "", 0, PATH)
+        response = await self._done(request, session, "signed-out")
+        if self._identity.secure:
+            self._browser.set_cookie(response, "session", "", 0, PATH)
         return response
 
-    async def _done(self, session: str, said: str) -> Response:
+    async def _done(self, request: Request, session: str, said: str) -> Response:
         if self._identity.secure:
             return self._see_page(said)
         if not await self._owner.sessions.holds(session):  # it ended by what was done
-            return self._pages.sign_in(SAID[said])
+            return await self._ask_to_sign_in(request, SAID[said])
         return await self._page(session, said)
 
     def _see_page(self, said: str | None = None) -> Response:
@@ -155,6 +181,7 @@ class OwnerPage:
 
     async def _overview(self, session: str) -> Overview:
         owner = self._owner
+        fresh = not owner.keyring.obstacle and await owner.sessions.is_fresh(session)
         return Overview(
             now=self._clock(),
             resource=self._identity.resource,
@@ -163,6 +190,7 @@ class OwnerPage:
             sessions=await owner.sessions.listed(session),
             passkeys=await owner.keyring.listed(),
             passkey_obstacle=owner.keyring.obstacle,
+            new_passkey=await owner.passkeys.enrol_offer(session) if fresh else None,
             password_is_on=await owner.password_is_on(),
             password_is_stored=not owner.is_configured,
             least_password=self._limits.new_password_chars,
@@ -171,3 +199,8 @@ class OwnerPage:
     def _carried(self, session: str | None) -> str:
         """Returns what the page's forms have to bring back of a session."""
         return "" if self._identity.secure or session is None else session
+
+
+def _bound_to(browser: str) -> str:
+    """Returns what a passkey's answer is bound to: this browser, and this page."""
+    return f"{browser} {PATH}"

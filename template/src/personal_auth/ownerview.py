@@ -9,6 +9,7 @@ from personal_auth.client import Client
 from personal_auth.connections import Listed
 from personal_auth.errors import InvalidRedirectUri
 from personal_auth.keyring import Passkey
+from personal_auth.passkeys import Offer
 from personal_auth.redirects import read
 from personal_auth.sessions import Session
 
@@ -30,6 +31,8 @@ class Overview:
     passkeys: Sequence[Passkey]
     passkey_obstacle: str
     """Why passkeys cannot be used here, or nothing."""
+    new_passkey: Offer | None
+    """What lets the owner enrol one; None when that needs a new sign-in first."""
     password_is_on: bool
     """False when only a passkey signs the owner in."""
     password_is_stored: bool

@@ -152,6 +152,7 @@ class Passkeys:
     ) -> VerifiedAuthentication:
         from webauthn import verify_authentication_response
 
+        _refuse_framed(response)
         return verify_authentication_response(
             credential=response,
             expected_challenge=expected,
@@ -168,6 +169,7 @@ class Passkeys:
         from webauthn.helpers.cose import COSEAlgorithmIdentifier
         from webauthn.helpers.structs import CredentialDeviceType
 
+        _refuse_framed(response)
         verified = verify_registration_response(
             credential=response,
             expected_challenge=expected,
@@ -254,6 +256,15 @@ async def _guarded(verify: Callable[[], T]) -> T:
             "The passkey’s answer does not fit: it was not made at this address for this page, or"
             f" was altered. {AGAIN}"
         ) from error
+
+
+def _refuse_framed(response: dict[str, Any]) -> None:
+    """Refuses what was asked for within a page of another origin (§7.1 step 10, §7.2 step 13)."""
+    from webauthn.helpers import base64url_to_bytes, parse_client_data_json
+
+    client_data = response["response"]["clientDataJSON"]
+    if parse_client_data_json(base64url_to_bytes(client_data)).cross_origin:
+        raise ValueError("within another page")
 
 
 def _unverified() -> WrongPasskey:
