@@ -14,9 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from personal_auth import audit
-from personal_auth.addresses import caller
 from personal_auth.audit import Event
-from personal_auth.browser import Browser
+from personal_auth.browser import NOTHING, Browser
 from personal_auth.clients import Clients
 from personal_auth.errors import (
     DocumentUnavailable,
@@ -35,9 +34,7 @@ from personal_auth.forms import Parameters, read_form
 from personal_auth.grants import Approval, Grants
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
-from personal_auth.owner import Owner
-from personal_auth.pages import Pages
-from personal_auth.passkeys import Offer
+from personal_auth.pages import Pages, with_wait
 from personal_auth.store import in_background
 from personal_auth.tickets import START_AGAIN, Tickets, Wish
 
@@ -61,7 +58,6 @@ class Consent:
         tickets: Tickets,
         clients: Clients,
         grants: Grants,
-        owner: Owner,
         browser: Browser,
         pages: Pages,
         *,
@@ -72,7 +68,6 @@ class Consent:
         self._tickets = tickets
         self._clients = clients
         self._grants = grants
-        self._owner = owner
         self._browser = browser
         self._pages = pages
         self._every_host = every_host
@@ -107,9 +102,7 @@ class Consent:
                 title, cure = "Not possible now", ""
         status = 400 if error.status == 401 else error.status  # no browser is to ask for a login
         page = self._pages.message(status, title, error.description, cure)
-        if isinstance(error, StoreUnavailable | DocumentUnavailable):
-            page.headers["Retry-After"] = str(error.retry_after)
-        return page
+        return with_wait(page, error)
 
     # GET
 
@@ -128,29 +121,22 @@ class Consent:
         refusal: Refused | None = None,
     ) -> Response:
         proven = await self._browser.has_session(request)
-        passkey = None if proven else await self._offer(browser, ticket)
-        password_is_on = passkey is None or await self._owner.password_is_on()
+        ways = NOTHING if proven else await self._browser.ways(_bound_to(browser, ticket))
         response = self._pages.consent(
             client_name=wish.client.name,
             verified_host=wish.client.verified_host,
             changed=await self._clients.has_moved(wish.client),
             redirect=wish.redirect,
             ticket=ticket,
-            ask_password=not proven and password_is_on,
-            passkey=passkey,
+            ask_password=ways.password,
+            passkey=ways.passkey,
             error=refusal.description if refusal else "",
             password_is_wrong=isinstance(refusal, WrongPassword | TooManyAttempts),
             status=refusal.status if refusal else 200,
         )
-        if isinstance(refusal, TooManyAttempts):
-            response.headers["Retry-After"] = str(refusal.retry_after)
+        with_wait(response, refusal)
         self._browser.set_cookie(response, "browser", browser, self._limits.session_seconds, PATH)
         return response
-
-    async def _offer(self, browser: str, ticket: str) -> Offer | None:
-        if not await self._owner.keyring.any_works():
-            return None
-        return self._owner.passkeys.sign_in_offer(_bound_to(browser, ticket))
 
     # POST
 
@@ -168,7 +154,7 @@ class Consent:
         if proven:
             return await self._approved(wish)
         try:
-            passkey = await self._sign_in(request, form, _bound_to(browser, text))
+            passkey = await self._browser.sign_in(request, form, _bound_to(browser, text))
         except (WrongPassword, WrongPasskey, TooManyAttempts) as error:
             if isinstance(error, TooManyAttempts):  # a wrong one is in the log already
                 audit.refused(error, at=PATH)
@@ -176,25 +162,6 @@ class Consent:
         response = await self._approved(wish)
         await self._browser.remember(request, response, PATH, passkey)
         return response
-
-    async def _sign_in(self, request: Request, form: Parameters, bound_to: str) -> str:
-        """Proves the owner; returns the id of the passkey, or nothing for the password."""
-        device, answer = self._browser.cookie(request, "device"), form.get("assertion")
-        if answer is not None:
-            challenge = form.get("challenge") or ""
-            return await self._owner.sign_in_by_passkey(
-                answer, challenge, bound_to, caller.get(), device
-            )
-        password = form.get("password")
-        if password is None and not await self._owner.password_is_on():
-            raise WrongPasskey(
-                "Approve with a passkey: the password is switched off. If nothing asks for your"
-                " passkey, allow this page to run JavaScript."
-            )
-        if password is None:
-            raise WrongPassword("Enter the password of this server to approve.")
-        await self._owner.sign_in(password, caller.get(), device)
-        return ""
 
     async def _approved(self, wish: Wish) -> Response:
         approval = Approval(wish.client, wish.redirect.uri, wish.challenge, wish.scopes, wish.nonce)

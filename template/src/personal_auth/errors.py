@@ -127,6 +127,10 @@ class WrongPassword(Refused):
     status = 403
 
 
+class PasswordUnfit(Refused):
+    """A new password cannot be taken."""
+
+
 class WrongPasskey(Refused):
     """What a browser sent does not prove that the owner's passkey was used for this page."""
 

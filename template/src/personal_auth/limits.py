@@ -50,7 +50,8 @@ class Limits:
     documents_a_minute: int = 60  # fetched
     documents_a_minute_for_one: int = 10  # asked for by one address
 
-    # Password attempts.
+    # Passwords.
+    new_password_chars: int = 12  # at least, of one that is chosen on the owner's page
     free_attempts: int = 5
     first_wait_seconds: float = 1.0
     longest_wait_seconds: float = 5 * 60.0  # of one address or device

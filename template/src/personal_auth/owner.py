@@ -118,6 +118,11 @@ class Owner:
         )
         self.devices = Devices(records, limits, clock)
 
+    @property
+    def is_configured(self) -> bool:
+        """True when the password comes from the settings, and cannot be changed here."""
+        return self._configured is not None
+
     async def sign_in(self, password: str, address: str, device_cookie: str | None) -> None:
         """Proves the owner by password.
 

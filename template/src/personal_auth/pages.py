@@ -12,9 +12,12 @@ from pathlib import Path
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
+from personal_auth.errors import Refused, TooManyAttempts, WrongPasskey, WrongPassword
 from personal_auth.identity import Identity
+from personal_auth.moments import moment
+from personal_auth.ownerview import Overview, is_token, places
 from personal_auth.passkeys import Offer
 from personal_auth.redirects import Redirect
 
@@ -35,6 +38,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._environment.filters.update(moment=moment, places=places, is_token=is_token)
         self._environment.globals.update(
             server_name=server_name or "Personal MCP server",
             host=identity.issuer.partition("://")[2],
@@ -46,7 +50,7 @@ class Pages:
         self._policy_with_script = f"{own_style}; {own_script}; {EMBEDDED_NOWHERE}"
         # No Cross-Origin-Opener-Policy: an app that opened the page as a popup would not hear from
         # its callback.
-        self._headers = {
+        self._headers: dict[str, str] = {
             # No form-action: Chromium and Safari apply it to the redirect after the form as well,
             # and Approve would seem to do nothing.
             "Content-Security-Policy": f"{own_style}; {EMBEDDED_NOWHERE}",
@@ -103,6 +107,68 @@ class Pages:
             waiting=status == 429,
         )
 
+    def sign_in(
+        self,
+        *,
+        ask_password: bool,
+        passkey: Offer | None,
+        why: str = "",
+        session: str = "",
+        refusal: Refused | None = None,
+        status: int = 200,
+    ) -> HTMLResponse:
+        """Asks for the proof that opens the owner's page.
+
+        Args:
+            ask_password: False when the password is switched off.
+            passkey: What lets the owner sign in by passkey; None when there is none.
+            why: Why it is asked, when the page had been open before.
+            session: A session that the form brings back, to be replaced.
+            refusal: Why the last attempt led nowhere.
+            status: Of a page without a refusal, which brings its own.
+        """
+        return self._page(
+            "signin.html",
+            refusal.status if refusal else status,
+            script=passkey is not None,
+            by_us=True,
+            ask_password=ask_password,
+            passkey=passkey,
+            why=why,
+            session=session,
+            error=refusal.description if refusal else "",
+            password_is_wrong=isinstance(refusal, WrongPassword | TooManyAttempts),
+            waiting=isinstance(refusal, TooManyAttempts),
+        )
+
+    def owner(
+        self,
+        overview: Overview,
+        *,
+        session: str,
+        said: str = "",
+        refusal: Refused | None = None,
+    ) -> HTMLResponse:
+        """Shows the owner what is connected, with the forms that change it.
+
+        Args:
+            overview: What there is.
+            session: What every form brings back; empty where a cookie is the session.
+            said: What was done just now.
+            refusal: Why a new password or passkey was not taken.
+        """
+        return self._page(
+            "owner.html",
+            refusal.status if refusal else 200,
+            script=overview.new_passkey is not None,
+            by_us=True,
+            it=overview,
+            session=session,
+            said=said,
+            error=refusal.description if refusal else "",
+            about_passkeys=isinstance(refusal, WrongPasskey),
+        )
+
     def message(
         self,
         status: int,
@@ -115,13 +181,30 @@ class Pages:
         return self._page("message.html", status, title=title, cause=cause, cure=cure, steps=steps)
 
     def _page(
-        self, name: str, status: int, *, script: bool = False, **values: object
+        self,
+        name: str,
+        status: int,
+        *,
+        script: bool = False,
+        by_us: bool = False,
+        **values: object,
     ) -> HTMLResponse:
-        template, headers = self._environment.get_template(name), self._headers
+        template, headers = self._environment.get_template(name), dict(self._headers)
         if script:
-            headers = {**headers, "Content-Security-Policy": self._policy_with_script}
+            headers["Content-Security-Policy"] = self._policy_with_script
+        if by_us:
+            headers["Content-Security-Policy"] += "; form-action 'self'"
+            headers["Cross-Origin-Opener-Policy"] = "same-origin"
         html = template.render(script=self._script if script else "", **values)
         return HTMLResponse(html, status_code=status, headers=headers)
+
+
+def with_wait(response: Response, refusal: Refused | None) -> Response:
+    """Returns a refusal's answer with how long to wait in its header, if it says so."""
+    wait = getattr(refusal, "retry_after", None)
+    if wait is not None:
+        response.headers["Retry-After"] = str(wait)
+    return response
 
 
 def _own(name: str) -> Markup:
