@@ -49,6 +49,8 @@ class Event(StrEnum):
     REFUSED = "request_refused"
     STORE_FAILED = "state_not_available"
     STORE_BACK = "state_available_again"
+    TRAIL_FAILED = "trail_not_kept"
+    TRAIL_BACK = "trail_kept_again"
 
 
 WARNINGS = {
@@ -61,8 +63,16 @@ WARNINGS = {
     Event.REPLAYED_CODE,
     Event.REPLAYED_REFRESH,
     Event.STORE_FAILED,
+    Event.TRAIL_FAILED,
 }
-BY_ANYBODY = {Event.REGISTERED, Event.ASKED, Event.DENIED, Event.REFUSED, Event.STORE_FAILED}
+BY_ANYBODY = {
+    Event.REGISTERED,
+    Event.ASKED,
+    Event.DENIED,
+    Event.REFUSED,
+    Event.STORE_FAILED,
+    Event.TRAIL_FAILED,
+}
 
 
 @dataclass(slots=True)
