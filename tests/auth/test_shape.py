@@ -43,6 +43,7 @@ FREE_OF_FRAMEWORKS = {
     "throttle",
     "trail",
     "trailfile",
+    "trailread",
     "version",
 }
 
