@@ -17,6 +17,7 @@ import pytest
 
 from personal_auth import Limits, PersonalAuthProvider, audit
 from personal_auth.audit import Event
+from personal_auth.trail import Trail
 from personal_server.logs import JsonLines
 from tests.auth.test_adoption import adopted, reference_state
 from tests.support.site import (
@@ -175,6 +176,7 @@ def test_every_event_that_can_be_logged_is_logged_by_something(
     Site(tmp_path / "new", clock, password=None).stop()
     adopted(tmp_path / "old", clock, reference_state(clock)).stop()
     asyncio.run(_commands(tmp_path / "new"))
+    _break_and_mend_a_trail(tmp_path / "a folder")
 
     assert {each.get("event") for each in log.events} == set(Event)
 
@@ -190,6 +192,16 @@ async def _commands(state_dir: Path) -> None:
         gid, _ = await service.grants.issue_token("backup", read_only=True, seconds=60)
         await service.connections.narrow(gid, False)
         await service.connections.narrow(gid, True)
+
+
+def _break_and_mend_a_trail(path: Path) -> None:
+    path.mkdir()
+    trail = Trail(path)
+    trail.open()
+    trail.flush()
+    path.rmdir()
+    trail.flush()
+    trail.close()
 
 
 @dataclass

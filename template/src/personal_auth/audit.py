@@ -55,6 +55,8 @@ class Event(StrEnum):
     REFUSED = "request_refused"
     STORE_FAILED = "state_not_available"
     STORE_BACK = "state_available_again"
+    TRAIL_FAILED = "trail_not_kept"
+    TRAIL_BACK = "trail_kept_again"
 
 
 WARNINGS = {
@@ -71,6 +73,7 @@ WARNINGS = {
     Event.REPLAYED_CODE,
     Event.REPLAYED_REFRESH,
     Event.STORE_FAILED,
+    Event.TRAIL_FAILED,
 }
 BY_ANYBODY = {
     Event.REGISTERED,
@@ -78,6 +81,7 @@ BY_ANYBODY = {
     Event.DENIED,
     Event.REFUSED,
     Event.STORE_FAILED,
+    Event.TRAIL_FAILED,
     Event.WRONG_PASSKEY,
 }
 

@@ -1,4 +1,4 @@
-"""The commands: serve, password, connections, clients, backup, restore, state, doctor."""
+"""The commands: serve, password, connections, clients, trail, backup, restore, state, doctor."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _ask_password() -> tuple[str, bool]:
 def _commands() -> None:
     import cyclopts
 
-    from personal_server import connections, state
+    from personal_server import connections, state, trail
     from personal_server.backup import backup
     from personal_server.restore import restore
 
@@ -164,6 +164,7 @@ def _commands() -> None:
     listing.default(connections.show)
     listing.command(connections.revoke)
     app.command(listing)
+    app.command(trail.show, name="trail")
     storing = cyclopts.App(name="state", help="Take the state to another store.")
     storing.command(state.move_to, name="move")
     app.command(storing)
@@ -171,8 +172,9 @@ def _commands() -> None:
 
 
 def _is_sentence(error: Exception) -> bool:
+    from personal_auth.trail import TrailUnreadable
     from personal_server.archive import BackupRefused
     from personal_server.tools import ToolRefused
 
-    kinds = SettingRefused | StartRefused | Refused | ToolRefused | BackupRefused
+    kinds = SettingRefused | StartRefused | Refused | ToolRefused | BackupRefused | TrailUnreadable
     return isinstance(error, kinds)

@@ -158,6 +158,9 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     responses: Literal["json", "sse"] = "json"
     require_volumes: bool = False
+    trail_days: Annotated[int, Field(ge=0, le=10 * 365)] = 90
+    trail_megabytes: Annotated[int, Field(ge=1, le=1024 * 1024)] = 32
+    trail_arguments: Words = ()
 
     @classmethod
     def settings_customise_sources(
