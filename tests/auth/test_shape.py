@@ -22,14 +22,16 @@ FREE_OF_FRAMEWORKS = {
     "firststart",
     "grants",
     "identity",
+    "keyring",
     "limits",
     "moments",
     "moving",
     "owner",
     "ownerview",
+    "passkeys",
+    "postgres_store",
     "readiness",
     "records",
-    "postgres_store",
     "redirects",
     "redis_store",
     "registration",
@@ -38,6 +40,7 @@ FREE_OF_FRAMEWORKS = {
     "sealing",
     "seen",
     "service",
+    "sessions",
     "shared",
     "snapshot",
     "statedir",
@@ -71,6 +74,11 @@ def test_only_three_modules_know_fastmcp(path: Path) -> None:
     roots = {name.partition(".")[0] for name in imports(path)}
 
     assert path.stem in {"provider", "outside", "calls"} or not roots & {"fastmcp", "mcp"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_only_one_module_knows_the_package_of_passkeys(path: Path) -> None:
+    assert path.stem == "passkeys" or not [n for n in imports(path) if n.startswith("webauthn")]
 
 
 def test_dependencies_point_one_way() -> None:

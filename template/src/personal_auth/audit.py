@@ -38,6 +38,7 @@ class Event(StrEnum):
     PASSKEY_ADDED = "passkey_added"
     PASSKEY_REMOVED = "passkey_removed"
     PASSKEY_CLONED = "passkey_refused_its_count_went_back"
+    SESSION_ENDED = "session_ended"
     PASSWORD_OFF = "password_switched_off"
     PASSWORD_ON = "password_switched_on"
     APPROVED = "connection_approved"

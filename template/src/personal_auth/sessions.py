@@ -11,6 +11,8 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from personal_auth import audit
+from personal_auth.audit import Event
 from personal_auth.client import plain_name
 from personal_auth.limits import Limits
 from personal_auth.records import Records
@@ -152,7 +154,10 @@ class Sessions:
             StoreUnavailable: The store cannot list.
         """
         keys = [key for key in await self._records.keys("sessions") if key[:ID_CHARS] == session_id]
-        return any([await self._records.delete("sessions", key) for key in keys])
+        ended = any([await self._records.delete("sessions", key) for key in keys])
+        if ended:
+            audit.record(Event.SESSION_ENDED, session=session_id)
+        return ended
 
     async def close(self, cookie: str | None) -> bool:
         """Ends the session of a cookie; True when there was one."""
@@ -163,6 +168,7 @@ class Sessions:
         held = await self.held(cookie)
         await self._records.put(Put(*EPOCH, {"epoch": secrets.token_hex(16)}))
         await self.renew(cookie, held)
+        audit.record(Event.SESSION_ENDED, session="all others" if held else "all")
 
     async def _is_live(self, record: Record) -> bool:
         if self._clock() >= record["exp"] or record.get("epoch", "") != await self._epoch():

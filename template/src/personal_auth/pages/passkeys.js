@@ -7,7 +7,7 @@
   };
   const CAUSES = {
     InvalidStateError: "This device has a passkey for this server already.",
-    SecurityError: "Browsers allow passkeys only at the server’s own name: open that address, by https.",
+    SecurityError: "Browsers allow passkeys only at the server’s own name: open that address.",
     ConstraintError: "This device cannot ask who you are: set up its fingerprint, face or PIN first.",
     NotSupportedError: "This device makes no passkeys of a kind that this server knows.",
   };
@@ -54,6 +54,9 @@
 
   const press = async (button) => {
     const kind = button.dataset.passkey;
+    for (const old of document.querySelectorAll("[role=alert]")) {
+      if (old !== trouble) old.remove(); // of an earlier attempt
+    }
     trouble.textContent = "";
     button.disabled = true;
     try {
