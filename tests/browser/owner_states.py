@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 
 from personal_auth.client import Client
+from personal_auth.trail import Trail
+from personal_auth.trailfile import Entry
 from tests.browser.states import Answer, kept
 from tests.support.household import (
     CHATGPT,
@@ -67,14 +69,19 @@ class OwnerStates:
 
     def _server(self, url: str = URL, **options: Any) -> Site:
         self._count += 1
-        folder = self._folder / str(self._count)
-        return Site(folder, Clock(), base_url=url, server_name="my-server", **options)
+        folder, clock = self._folder / str(self._count), Clock()
+        trail = Trail(folder / "trail.sqlite3", clock=clock)
+        return Site(folder, clock, base_url=url, server_name="my-server", trail=trail, **options)
 
     def _own(self) -> tuple[Site, Desk]:
         """Starts a server whose password is kept in its state."""
         server = self._server(password=None)
         server.run(server.provider.service.owner.change_password(PASSWORD))
         return server, desk(server)
+
+    def _note(self, server: Site, **call: str) -> None:
+        assert server.provider.trail is not None
+        server.provider.trail.note(Entry(server.clock(), "call", **call))  # type: ignore[arg-type]
 
     def _strangers(self) -> None:
         server, here = self._own()
@@ -116,6 +123,7 @@ class OwnerStates:
             connect(server, Client(f"https://{'a' * 60}.example/x", name, CHATGPT.redirect_uris))
             sign_in_elsewhere(server, name or "x")
             enrol(server, name)
+            self._note(server, client=name, tool=name, arguments=name, outcome="error")
         self._keep("hostile names", here.sign_in())
         server.stop()
         server = self._server("https://old.example.com")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
+from dataclasses import replace
 from typing import Any, Protocol
 
 from personal_auth.addresses import caller
@@ -12,6 +13,7 @@ from personal_auth.client import Client
 from personal_auth.grants import Approval, Tokens
 from personal_auth.keyring import NewPasskey
 from personal_auth.provider import PersonalAuthProvider
+from personal_auth.trailfile import Entry
 from tests.support.site import CALLBACK, Clock
 
 MINUTE, HOUR, DAY = 60, 60 * 60, 24 * 60 * 60  # seconds
@@ -23,6 +25,13 @@ CLAUDE_CODE = Client(
 CHATGPT = Client("c1.a", "ChatGPT", ("https://chatgpt.com/connector_platform_oauth_redirect",))
 CURSOR = Client("c1.b", "Cursor", ("cursor://anysphere.cursor-mcp/oauth/callback", LOOPBACK))
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) Version/19.0 Mobile Safari/604.1"
+CALLS = (
+    ("my_notes_search", "ok", 4.2),
+    ("my_notes_write", "ok", 12.9),
+    ("my_notes_search", "error", 2150.0),
+    ("my_notes_delete", "refused", 0.4),
+    ("my_note", "unknown", 0.3),
+)
 CLOUD, CAFE = "160.79.104.7", "203.0.113.9"
 
 
@@ -89,7 +98,7 @@ def sign_in_elsewhere(server: Server, agent: str = PHONE, passkey: str = "") -> 
 
 
 def furnish(server: Server) -> None:
-    """Gives a server what an ordinary owner has."""
+    """Gives a server what an ordinary owner has; its trail, if there is one, is kept."""
     server.provider.service.can_narrow = True
     token(server, "Nightly backup", read_only=True)
     server.clock.advance(9 * DAY)
@@ -100,5 +109,11 @@ def furnish(server: Server) -> None:
     connect(server, CHATGPT, read_only=True, calls=3)
     server.clock.advance(2 * HOUR)
     sign_in_elsewhere(server, passkey=phone)
-    connect(server, CLAUDE, calls=128)
+    gid, _ = connect(server, CLAUDE, calls=128)
     server.clock.advance(4 * MINUTE)
+    if server.provider.trail is not None:
+        for tool, outcome, took in CALLS:
+            asked = {"grant": gid, "client": "Claude", "address": CLOUD}
+            call = Entry(server.clock(), "call", tool=tool, outcome=outcome, **asked)
+            server.provider.trail.note(replace(call, milliseconds=took))
+            server.clock.advance(MINUTE)
