@@ -347,8 +347,8 @@ def test_it_says_when_and_from_where_an_app_was_used(here: Desk, place: AppServe
     page = here.sign_in()
 
     said = words(page)
-    assert "Last used 2 hours ago 15 Jan 2027, 08:00 UTC from 160.79.104.7 Tools called 3" in said
-    assert "Connected 2 hours ago 15 Jan 2027, 08:00 UTC Last used never Tools called 0" in said
+    assert "Tools called 3 Last used 2 hours ago 15 Jan 2027, 08:00 UTC from 160.79.104.7" in said
+    assert "Tools called 0 Last used never Connected 2 hours ago 15 Jan 2027, 08:00 UTC" in said
     assert '<time datetime="2027-01-15T08:00:00Z">' in page.text
 
 
