@@ -196,6 +196,7 @@ class PersonalAuthProvider(AuthProvider):
             browser,
             pages,
             every_host=self._allowed is None,
+            can_narrow=lambda: service.can_narrow,
         )
         owner_page = OwnerPage(
             self.identity, limits, service, browser, pages, trail=self.trail, clock=self._clock

@@ -24,6 +24,7 @@ from personal_auth.calls import Calls
 from personal_auth.endpoints import refusal
 from personal_auth.errors import StoreUnavailable
 from personal_auth.readiness import Readiness
+from personal_auth.reading import HeldToReading
 from personal_auth.remote import reach
 from personal_server import logs, shipped, trail
 from personal_server.sentences import OneSentence
@@ -69,9 +70,12 @@ def build(settings: Settings) -> FastMCP[Any]:
         instructions=_instructions(package, prefix),
         version=_version(given["project_name"]),
         auth=auth,
+        # The first is the outermost. What notes calls stands outside HeldToReading, so that it sees
+        # the refused ones; what answers calls stands inside, also what extend.py adds.
         middleware=[
             Calls(auth.trail, auth.service.seen.called, settings.trail_arguments),
             ListedNeverCalled(),
+            HeldToReading(auth),
             OneSentence(),
         ],
     )
