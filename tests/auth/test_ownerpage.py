@@ -457,6 +457,24 @@ def test_an_app_is_held_to_reading_and_let_go_again(here: Desk, place: AppServer
     assert (reading, everything) == (["tools:read"], ["tools"])
 
 
+def test_a_tool_that_may_change_something_is_gone_at_the_next_request(tmp_path: Path) -> None:
+    server = AppServer(tmp_path / "state", holds_to_reading=True)
+    gid, tokens = connect(server)
+    owner = desk(server)
+    page = owner.sign_in()
+
+    before = owner.visitor.call(tokens.access).text
+    owner.act("narrow", id=gid)
+    held = owner.visitor.call(tokens.access).text
+    owner.act("widen", id=gid)
+    after = owner.visitor.call(tokens.access).text
+
+    assert "Let it only read" in words(page)
+    assert ("pong" in before, "Unknown tool" in held, "pong" in after) == (True, True, True)
+    assert "pong" not in held
+    server.stop()
+
+
 def test_what_nothing_enforces_is_not_offered(here: Desk, place: AppServer) -> None:
     gid, tokens = connect(place)
     place.provider.service.can_narrow = False

@@ -13,6 +13,7 @@ import httpx
 from fastmcp import FastMCP
 
 from personal_auth import PersonalAuthProvider
+from personal_auth.reading import HeldToReading
 from tests.support.site import QUICK_HASH, URL, Clock, Visitor
 
 HOST = urlsplit(URL).netloc.encode()
@@ -131,14 +132,16 @@ class AppLoop:
 
 
 class AppServer(AppLoop):
-    """A server with one tool."""
+    """A server with one tool, which does not say that it only reads."""
 
-    def __init__(self, state_dir: Path, **options: Any) -> None:
+    def __init__(self, state_dir: Path, *, holds_to_reading: bool = False, **options: Any) -> None:
         self.state_dir, self.clock = state_dir, Clock()
         given = {"base_url": URL, "password": QUICK_HASH, "clock": self.clock, **options}
         self.provider = PersonalAuthProvider(state_dir=state_dir, **given)
         server = FastMCP("test", auth=self.provider)
         server.tool(lambda: "pong", name="ping", description="Answers pong.")
+        if holds_to_reading:
+            server.add_middleware(HeldToReading(self.provider))
         super().__init__(server.http_app(stateless_http=True, json_response=True))
 
     def visitor(self, **headers: str) -> Visitor:
