@@ -83,6 +83,7 @@ BY_ANYBODY = {
     Event.REFUSED,
     Event.STORE_FAILED,
     Event.TRAIL_FAILED,
+    Event.WRONG_PASSKEY,
 }
 
 

@@ -198,7 +198,9 @@ class PersonalAuthProvider(AuthProvider):
             every_host=self._allowed is None,
             can_narrow=lambda: service.can_narrow,
         )
-        owner_page = OwnerPage(self.identity, limits, service, browser, pages, clock=self._clock)
+        owner_page = OwnerPage(
+            self.identity, limits, service, browser, pages, trail=self.trail, clock=self._clock
+        )
         return [
             *endpoints.routes(),
             Route(AUTHORIZE_PATH, consent.serve, methods=["GET", "POST"]),
