@@ -1,4 +1,4 @@
-"""The commands: serve, password, connections, clients, backup, restore, state, doctor."""
+"""The commands: serve, password, connections, clients, notify, backup, restore, state, doctor."""
 
 from __future__ import annotations
 
@@ -151,6 +151,7 @@ def _commands() -> None:
 
     from personal_server import connections, state
     from personal_server.backup import backup
+    from personal_server.notify import notify
     from personal_server.restore import restore
 
     app = cyclopts.App(
@@ -158,7 +159,7 @@ def _commands() -> None:
     )
     app.default(serve)
     commands: list[Callable[..., None]] = [serve, password, clients, backup, restore, doctor]
-    for command in commands:
+    for command in [*commands, notify]:
         app.command(command)
     listing = cyclopts.App(name="connections", help="See and end connections.")
     listing.default(connections.show)
