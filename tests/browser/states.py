@@ -9,6 +9,7 @@ import httpx
 
 from personal_auth.identity import Identity
 from personal_auth.pages import Pages
+from personal_auth.passkeys import Offer
 from personal_auth.redirects import read
 from tests.support.site import CALLBACK, PASSWORD, URL, App, Clock, Site
 from tests.support.site import ticket as ticket_of
@@ -34,6 +35,25 @@ def rendered(name: str, uri: str, verified_host: str | None, changed: bool = Fal
     return answer.status_code, dict(answer.headers), bytes(answer.body)
 
 
+def with_passkey(*, ask_password: bool = True, error: str = "") -> Answer:
+    """Returns the consent page that offers a passkey."""
+    answer = PAGES.consent(
+        client_name="Claude",
+        redirect=read(CALLBACK),
+        ticket="a ticket",
+        ask_password=ask_password,
+        passkey=Offer('{"challenge": "AAAA", "rpId": "mcp.example.com"}', "a challenge"),
+        error=error,
+    )
+    return answer.status_code, dict(answer.headers), bytes(answer.body)
+
+
+WITH_PASSKEY: dict[str, Callable[[], Answer]] = {
+    "passkey offered": with_passkey,
+    "passkey refused": lambda: with_passkey(error="The device did not check that it is you."),
+    "password off": lambda: with_passkey(ask_password=False),
+}
+
 FROM_DOCUMENTS: dict[str, Callable[[], Answer]] = {
     "verified": lambda: rendered("Claude", CALLBACK, "claude.ai"),
     "verified, on loopback": lambda: rendered("Claude Code", LOOPBACK, "claude.ai"),
@@ -55,6 +75,7 @@ class States:
         "on loopback",
         "no name",
         *FROM_DOCUMENTS,
+        *WITH_PASSKEY,
         "unknown app",
         "foreign redirect",
         "broken request",
@@ -72,6 +93,7 @@ class States:
         finally:
             self._site.stop()
         self.answers |= {name: make() for name, make in FROM_DOCUMENTS.items()}
+        self.answers |= {name: make() for name, make in WITH_PASSKEY.items()}
 
     def _asked(self) -> dict[str, Answer]:
         return {

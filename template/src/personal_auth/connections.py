@@ -35,6 +35,8 @@ class Listed:
     own_name: str
     """What the owner calls it, or nothing."""
     scopes: tuple[str, ...]
+    held_to_reading: bool
+    """True when it was granted more than reading and the owner does not let it."""
     resource: str
     created: float
     expires: float | None
@@ -147,6 +149,7 @@ def _listed(
         client=Client.from_record(grant["client"]),
         own_name=(named or {"name": ""})["name"],
         scopes=scopes if reading is None else to_reading(scopes),
+        held_to_reading=reading is not None and ALL in scopes,
         resource=grant["resource"],
         created=grant["created"],
         expires=grant.get("exp"),

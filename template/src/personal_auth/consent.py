@@ -14,9 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from personal_auth import audit
-from personal_auth.addresses import caller
 from personal_auth.audit import Event
-from personal_auth.browser import Browser
+from personal_auth.browser import NOTHING, Browser
 from personal_auth.clients import Clients
 from personal_auth.errors import (
     DocumentUnavailable,
@@ -28,14 +27,14 @@ from personal_auth.errors import (
     StoreUnavailable,
     TicketRefused,
     TooManyAttempts,
+    WrongPasskey,
     WrongPassword,
 )
 from personal_auth.forms import Parameters, read_form
 from personal_auth.grants import Approval, Grants
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
-from personal_auth.owner import Owner
-from personal_auth.pages import Pages
+from personal_auth.pages import Pages, with_wait
 from personal_auth.store import in_background
 from personal_auth.tickets import START_AGAIN, Tickets, Wish
 
@@ -59,7 +58,6 @@ class Consent:
         tickets: Tickets,
         clients: Clients,
         grants: Grants,
-        owner: Owner,
         browser: Browser,
         pages: Pages,
         *,
@@ -70,7 +68,6 @@ class Consent:
         self._tickets = tickets
         self._clients = clients
         self._grants = grants
-        self._owner = owner
         self._browser = browser
         self._pages = pages
         self._every_host = every_host
@@ -105,9 +102,7 @@ class Consent:
                 title, cure = "Not possible now", ""
         status = 400 if error.status == 401 else error.status  # no browser is to ask for a login
         page = self._pages.message(status, title, error.description, cure)
-        if isinstance(error, StoreUnavailable | DocumentUnavailable):
-            page.headers["Retry-After"] = str(error.retry_after)
-        return page
+        return with_wait(page, error)
 
     # GET
 
@@ -125,18 +120,21 @@ class Consent:
         ticket: str,
         refusal: Refused | None = None,
     ) -> Response:
+        proven = await self._browser.has_session(request)
+        ways = NOTHING if proven else await self._browser.ways(_bound_to(browser, ticket))
         response = self._pages.consent(
             client_name=wish.client.name,
             verified_host=wish.client.verified_host,
             changed=await self._clients.has_moved(wish.client),
             redirect=wish.redirect,
             ticket=ticket,
-            ask_password=not await self._browser.has_session(request),
+            ask_password=ways.password,
+            passkey=ways.passkey,
             error=refusal.description if refusal else "",
+            password_is_wrong=isinstance(refusal, WrongPassword | TooManyAttempts),
             status=refusal.status if refusal else 200,
         )
-        if isinstance(refusal, TooManyAttempts):
-            response.headers["Retry-After"] = str(refusal.retry_after)
+        with_wait(response, refusal)
         self._browser.set_cookie(response, "browser", browser, self._limits.session_seconds, PATH)
         return response
 
@@ -153,23 +151,17 @@ class Consent:
         proven = await self._browser.has_session(request)
         if decision == "deny":
             return await self._denied(wish, proven)
-        if not proven:
-            try:
-                await self._sign_in(request, form.get("password"))
-            except (WrongPassword, TooManyAttempts) as error:
-                if isinstance(error, TooManyAttempts):  # a wrong one is in the log already
-                    audit.refused(error, at=PATH)
-                return await self._page(request, wish, browser, text, error)
+        if proven:
+            return await self._approved(wish)
+        try:
+            passkey = await self._browser.sign_in(request, form, _bound_to(browser, text))
+        except (WrongPassword, WrongPasskey, TooManyAttempts) as error:
+            if isinstance(error, TooManyAttempts):  # a wrong one is in the log already
+                audit.refused(error, at=PATH)
+            return await self._page(request, wish, browser, text, error)
         response = await self._approved(wish)
-        if not proven:
-            await self._browser.remember(request, response, PATH)
+        await self._browser.remember(request, response, PATH, passkey)
         return response
-
-    async def _sign_in(self, request: Request, password: str | None) -> None:
-        if password is None:
-            raise WrongPassword("Enter the password of this server to approve.")
-        device = self._browser.cookie(request, "device")
-        await self._owner.sign_in(password, caller.get(), device)
 
     async def _approved(self, wish: Wish) -> Response:
         approval = Approval(wish.client, wish.redirect.uri, wish.challenge, wish.scopes, wish.nonce)
@@ -228,3 +220,8 @@ class Consent:
             " close this page.",
             steps=UNKNOWN_CLIENT_STEPS,
         )
+
+
+def _bound_to(browser: str, ticket: str) -> str:
+    """Returns what a passkey's answer is bound to: this browser, and what is asked on this page."""
+    return f"{browser} {ticket}"

@@ -17,12 +17,14 @@ class Limits:
     redirect_uri_chars: int = 1024
     state_chars: int = 4096
     client_name_chars: int = 100
+    passkey_name_chars: int = 60
 
     # How long things live, in seconds.
     code_seconds: int = 60
     code_memory_seconds: int = 60 * 60  # a replay is recognised for an hour
     ticket_seconds: int = 10 * 60
     session_seconds: int = 12 * 60 * 60
+    fresh_seconds: int = 10 * 60  # how long a sign-in allows what matters most
     device_seconds: int = 365 * 24 * 60 * 60
     retry_window_seconds: int = 120  # a repeated refresh gets the same answer
     replay_grace_seconds: int = 10  # a code presented twice at once is no attack
@@ -48,7 +50,8 @@ class Limits:
     documents_a_minute: int = 60  # fetched
     documents_a_minute_for_one: int = 10  # asked for by one address
 
-    # Password attempts.
+    # Passwords.
+    new_password_chars: int = 12  # at least, of one that is chosen on the owner's page
     free_attempts: int = 5
     first_wait_seconds: float = 1.0
     longest_wait_seconds: float = 5 * 60.0  # of one address or device
@@ -56,6 +59,8 @@ class Limits:
     attempt_fades_seconds: float = 10 * 60.0  # one wrong attempt is forgotten
     attempts_remembered: int = 10_000  # addresses and devices
     waiting_hashes: int = 8
+
+    passkeys: int = 20
 
     # The store.
     store_call_seconds: float = 5.0
