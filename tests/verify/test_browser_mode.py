@@ -40,6 +40,10 @@ NOT_TWICE = [
     "owner.verifier",
     "owner.bound",
     "owner.resource",
+    "owner.page",
+    "owner.page_token",
+    "owner.page_forgery",
+    "owner.page_end",
     "grant.revoke_access",
 ]
 
