@@ -57,7 +57,8 @@ class News:
         return Word(f"{self._name}: trial", text, "wave")
 
     def _said(self, event: Event, fields: Mapping[str, str]) -> Said | None:
-        app, where = _quoted(fields.get("client", "")), _from(fields.get("address", ""))
+        app, named = _quoted(fields.get("client", "")), _quoted(fields.get("name", ""))
+        where = _from(fields.get("address", ""))
         match event:
             case Event.ISSUED:
                 to = fields.get("to", "-")
@@ -72,6 +73,21 @@ class News:
                     f" {self._if_not_you(fields)}"
                 )
                 return "new token", text, 3, "key"
+            case Event.PASSKEY_ADDED:
+                text = (
+                    f"A passkey named {named} signs you in to {self._name} from now on; it was"
+                    f" added{where}. If that was not you, remove it at {self._page} or by:"
+                    f" {self._name} passkeys remove {fields.get('passkey', '')}"
+                )
+                return "new passkey", text, 4, "key"
+            case Event.PASSKEY_CLONED:
+                text = (
+                    f"A copy of the passkey named {named} seems to be in use: a sign-in with it"
+                    f"{where} was refused, since it had been used more often before. If you have"
+                    f" no copy, remove it at {self._page} or by: {self._name} passkeys remove"
+                    f" {fields.get('passkey', '')}"
+                )
+                return "a passkey was copied", text, 5, "rotating_light"
             case Event.REPLAYED_CODE | Event.REPLAYED_REFRESH:
                 what = "A code" if event is Event.REPLAYED_CODE else "An old refresh token"
                 text = (
