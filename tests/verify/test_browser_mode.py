@@ -37,13 +37,13 @@ Verify = Callable[..., Report]
 ADDRESS = re.compile(r"^http://localhost:[0-9]+/authorize\?\S+$", re.MULTILINE)
 NOT_TWICE = [
     "owner.wrong_password",
-    "owner.verifier",
-    "owner.bound",
-    "owner.resource",
     "owner.page",
     "owner.page_token",
     "owner.page_forgery",
     "owner.page_end",
+    "owner.verifier",
+    "owner.bound",
+    "owner.resource",
     "grant.revoke_access",
 ]
 
