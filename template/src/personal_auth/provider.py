@@ -191,6 +191,7 @@ class PersonalAuthProvider(AuthProvider):
             browser,
             pages,
             every_host=self._allowed is None,
+            can_narrow=lambda: service.can_narrow,
         )
         owner_page = OwnerPage(self.identity, limits, service, browser, pages, clock=self._clock)
         return [

@@ -23,6 +23,7 @@ from personal_auth import Limits, PersonalAuthProvider, StartRefused, open_store
 from personal_auth.endpoints import refusal
 from personal_auth.errors import StoreUnavailable
 from personal_auth.readiness import Readiness
+from personal_auth.reading import HeldToReading
 from personal_auth.remote import reach
 from personal_server import logs, notify, shipped
 from personal_server.sentences import OneSentence
@@ -67,7 +68,9 @@ def build(settings: Settings) -> FastMCP[Any]:
         instructions=_instructions(package, prefix),
         version=_version(given["project_name"]),
         auth=auth,
-        middleware=[ListedNeverCalled(), OneSentence()],
+        # The first is the outermost. What notes calls stands outside HeldToReading, so that it sees
+        # the refused ones; what answers calls stands inside, also what extend.py adds.
+        middleware=[ListedNeverCalled(), HeldToReading(auth), OneSentence()],
     )
     add_tools(server, package, prefix)
     streams = settings.responses == "sse"
