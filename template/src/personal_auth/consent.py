@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -34,7 +35,8 @@ from personal_auth.forms import Parameters, read_form
 from personal_auth.grants import Approval, Grants
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
-from personal_auth.pages import Pages, with_wait
+from personal_auth.pages import Pages, Reading, with_wait
+from personal_auth.scopes import ALL
 from personal_auth.store import in_background
 from personal_auth.tickets import START_AGAIN, Tickets, Wish
 
@@ -62,6 +64,7 @@ class Consent:
         pages: Pages,
         *,
         every_host: bool,
+        can_narrow: Callable[[], bool],
     ) -> None:
         self._identity = identity
         self._limits = limits
@@ -71,6 +74,7 @@ class Consent:
         self._browser = browser
         self._pages = pages
         self._every_host = every_host
+        self._can_narrow = can_narrow
 
     async def serve(self, request: Request) -> Response:
         """Answers GET with the page and POST with the decision; errors are pages."""
@@ -119,6 +123,8 @@ class Consent:
         browser: str,
         ticket: str,
         refusal: Refused | None = None,
+        *,
+        read_only: bool = False,
     ) -> Response:
         proven = await self._browser.has_session(request)
         ways = NOTHING if proven else await self._browser.ways(_bound_to(browser, ticket))
@@ -130,6 +136,7 @@ class Consent:
             ticket=ticket,
             ask_password=ways.password,
             passkey=ways.passkey,
+            reading=self._reading(wish, chosen=read_only),
             error=refusal.description if refusal else "",
             password_is_wrong=isinstance(refusal, WrongPassword | TooManyAttempts),
             status=refusal.status if refusal else 200,
@@ -151,20 +158,35 @@ class Consent:
         proven = await self._browser.has_session(request)
         if decision == "deny":
             return await self._denied(wish, proven)
+        read_only = form.get("read_only") is not None
         if proven:
-            return await self._approved(wish)
+            return await self._approved(wish, read_only)
         try:
             passkey = await self._browser.sign_in(request, form, _bound_to(browser, text))
         except (WrongPassword, WrongPasskey, TooManyAttempts) as error:
             if isinstance(error, TooManyAttempts):  # a wrong one is in the log already
                 audit.refused(error, at=PATH)
-            return await self._page(request, wish, browser, text, error)
-        response = await self._approved(wish)
+            return await self._page(request, wish, browser, text, error, read_only=read_only)
+        response = await self._approved(wish, read_only)
         await self._browser.remember(request, response, PATH, passkey)
         return response
 
-    async def _approved(self, wish: Wish) -> Response:
-        approval = Approval(wish.client, wish.redirect.uri, wish.challenge, wish.scopes, wish.nonce)
+    def _reading(self, wish: Wish, *, chosen: bool) -> Reading:
+        if ALL not in wish.scopes:
+            return Reading.ASKED
+        if not self._can_narrow():
+            return Reading.NOT_OFFERED
+        return Reading.CHOSEN if chosen else Reading.OFFERED
+
+    async def _approved(self, wish: Wish, read_only: bool) -> Response:
+        approval = Approval(
+            wish.client,
+            wish.redirect.uri,
+            wish.challenge,
+            wish.scopes,
+            wish.nonce,
+            read_only=read_only and ALL in wish.scopes,
+        )
         code = await self._grants.issue_code(approval)
         if code is None:
             return self._pages.message(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
 
 from jinja2 import DictLoader, Environment, StrictUndefined
@@ -23,6 +24,15 @@ from personal_auth.redirects import Redirect
 
 FOLDER = Path(__file__).parent / "pages"
 EMBEDDED_NOWHERE = "frame-ancestors 'none'; base-uri 'none'"
+
+
+class Reading(Enum):
+    """What a consent page says of holding a client to tools that only read."""
+
+    ASKED = "asked"  # the client asked for no more
+    OFFERED = "offered"
+    CHOSEN = "chosen"
+    NOT_OFFERED = "not offered"
 
 
 class Pages:
@@ -69,6 +79,7 @@ class Pages:
         ticket: str,
         ask_password: bool,
         passkey: Offer | None = None,
+        reading: Reading = Reading.NOT_OFFERED,
         verified_host: str | None = None,
         changed: bool = False,
         error: str = "",
@@ -84,6 +95,7 @@ class Pages:
             ask_password: False when the browser has already proven the owner, or the password is
                 switched off.
             passkey: What lets the owner approve by passkey; None when that is not to be offered.
+            reading: Whether the owner may hold the client to tools that only read.
             verified_host: The https host that the client's metadata document was fetched from.
                 None for a client that registered itself, of which nothing is verified.
             changed: True when the document's redirect URIs are others than the owner approved.
@@ -100,6 +112,7 @@ class Pages:
             ticket=ticket,
             ask_password=ask_password,
             passkey=passkey,
+            reading=reading.value,
             verified_host=verified_host,
             changed=changed,
             error=error,
