@@ -17,9 +17,12 @@ import pytest
 
 from personal_auth import Limits, PersonalAuthProvider, audit
 from personal_auth.audit import Event
+from personal_auth.errors import WrongPasskey
+from personal_auth.owner import Owner
 from personal_auth.trail import Trail
 from personal_server.logs import JsonLines
 from tests.auth.test_adoption import adopted, reference_state
+from tests.support.authenticator import Authenticator, enrol
 from tests.support.site import (
     PASSWORD,
     URL,
@@ -192,6 +195,20 @@ async def _commands(state_dir: Path) -> None:
         gid, _ = await service.grants.issue_token("backup", read_only=True, seconds=60)
         await service.connections.narrow(gid, False)
         await service.connections.narrow(gid, True)
+        await _passkeys(service.owner)
+
+
+async def _passkeys(owner: Owner) -> None:
+    device = Authenticator(URL, count=2)
+    passkey = await enrol(owner, device)
+    device.count = 1
+    offer = owner.passkeys.sign_in_offer("a browser")
+    answer = json.dumps(device.get(offer.options))
+    with pytest.raises(WrongPasskey):
+        await owner.sign_in_by_passkey(answer, offer.challenge, "a browser", ADDRESS, None)
+    await owner.switch_password_off()
+    await owner.switch_password_on()
+    await owner.keyring.remove(passkey.id)
 
 
 def _break_and_mend_a_trail(path: Path) -> None:

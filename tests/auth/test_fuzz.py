@@ -10,6 +10,7 @@ import base64
 import gc
 import json
 import random
+import re
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -29,6 +30,7 @@ from tests.support.hostile import (
     HEADERS,
     METADATA,
     METHODS,
+    PAGES,
     PATHS,
     broken,
     changed,
@@ -41,6 +43,8 @@ from tests.support.hostile import (
     listening,
     texts,
 )
+from tests.support.household import furnish
+from tests.support.ownerpage import DEEDS, LOCAL, desk
 from tests.support.programs import postgres, redis
 from tests.support.site import CALLBACK, PASSWORD, URL, App, Visitor, connect, ticket
 
@@ -231,6 +235,34 @@ def test_any_decision_of_a_stranger_is_answered_by_a_page(target: Target) -> Non
     fuzz(attack, header_lists(FORM, OWN_PAGE, cookie), bodies, examples=700)
 
 
+@pytest.mark.parametrize("url", [URL, LOCAL], ids=["public", "local"])
+def test_any_form_of_the_owner_is_answered_by_a_page(tmp_path: Path, url: str) -> None:
+    server = AppServer(tmp_path / "state", base_url=url)
+    furnish(server)
+    sessions = server.provider.service.owner.sessions
+    ids = re.findall(r'name="id" value="([^"]+)"', desk(server).sign_in().text)
+    held = [""]
+    assert len(ids) > 10
+
+    def attack(do: str, headers: list[Header], body: bytes) -> None:
+        if not server.run(sessions.holds(held[0])):
+            held[0] = server.run(sessions.open())
+        cookie = (b"cookie", f"__Host-pa_session={held[0]}".encode())
+        given = [*headers, FORM, (b"origin", url.encode()), cookie]
+        if url == LOCAL:
+            given = [(b"host", b"localhost:8050"), *given[1:]]
+        whole = f"do={do}&session={held[0]}&".encode() + body
+        answer = server.ask(http_scope("POST", "/owner", given), [whole])
+
+        check(answer, "/owner", [PASSWORD])
+        assert answer.status in {200, 303, 400, 403, 413, 421, 429}
+
+    values = [*ids, "another password", PASSWORD]
+    base = {"id": ids[0], "name": "x", "new-password": values[-2], "again": values[-2]}
+    fuzz(attack, st.sampled_from(DEEDS), header_lists(), forms(base, values), examples=500)
+    server.stop()
+
+
 def test_any_request_without_a_token_is_refused_at_the_endpoint(target: Target) -> None:
     def attack(method: str, slash: str, headers: list[Header], body: bytes) -> None:
         answer = target.server.ask(http_scope(method, f"/mcp{slash}", headers), [body])
@@ -297,7 +329,7 @@ def test_whatever_scope_a_server_may_pass_is_answered(target: Target, path: str)
     assert target.server.ask(twice).status == 421
 
 
-@pytest.mark.parametrize("path", ["/register", "/token", "/revoke", "/authorize"])
+@pytest.mark.parametrize("path", ["/register", "/token", "/revoke", *PAGES])
 def test_a_body_that_breaks_off_is_no_error_of_the_server(target: Target, path: str) -> None:
     headers = [(b"host", HOST), FORM, OWN_PAGE]
 
@@ -323,18 +355,16 @@ def test_other_kinds_of_connections_are_closed(target: Target) -> None:
         assert said == ["websocket.close"]
 
 
-@pytest.mark.parametrize("path", [*METADATA, "/register", "/token", "/revoke", "/authorize"])
+@pytest.mark.parametrize("path", [*METADATA, "/register", "/token", "/revoke", *PAGES])
 def test_a_method_that_is_not_served_is_named_in_json(target: Target, path: str) -> None:
-    allowed = {"/authorize": "GET, HEAD, POST"}.get(path, "POST")
+    allowed = "GET, HEAD, POST" if path in PAGES else "POST"
     allowed = "GET, HEAD" if path in METADATA else allowed
 
     answer = target.server.visitor(origin="https://somewhere.example").request("PUT", path)
 
     assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
     assert answer.json()["error"] == "method_not_allowed"
-    assert answer.headers.get("access-control-allow-origin") == (
-        None if path == "/authorize" else "*"
-    )
+    assert answer.headers.get("access-control-allow-origin") == (None if path in PAGES else "*")
 
 
 def test_a_connected_client_is_told_in_json_that_there_is_no_stream(target: Target) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from personal_auth import Limits, PersonalAuthProvider, owner
 from personal_auth.errors import StoreUnavailable, TooManyAttempts, WrongPassword
+from personal_auth.identity import Identity
 from personal_auth.owner import (
     ALPHABET,
     Owner,
@@ -61,6 +62,7 @@ class House:
         return Owner(
             self.records,
             lambda: Sealer(key),
+            Identity.of(URL),
             Limits(**limits),
             clock=self.clock,
             configured=configured,
@@ -483,7 +485,7 @@ def test_wrong_passwords_make_strangers_wait_and_no_known_browser(house: House) 
     owner = house.owner()
 
     async def use() -> tuple[list[int], int, int]:
-        device = await owner.new_device()
+        device = await owner.devices.open()
         flood = [await answer(owner, "a guess") for _ in range(20)]
         return (
             flood,
@@ -523,7 +525,7 @@ def test_a_known_browser_has_a_counter_of_its_own(house: House) -> None:
     owner = house.owner()
 
     async def use() -> list[list[int]]:
-        one, other = await owner.new_device(), await owner.new_device()
+        one, other = await owner.devices.open(), await owner.devices.open()
         return [
             [await answer(owner, "a guess", HERE, one) for _ in range(6)],
             [await answer(owner, "a guess", HERE, other) for _ in range(5)],
@@ -550,7 +552,7 @@ def test_a_browser_is_known_for_a_year(
     owner = House(clock, keeping).owner()
 
     async def use() -> int:
-        device = await owner.new_device()
+        device = await owner.devices.open()
         clock.advance(seconds)
         for _ in range(5):
             await answer(owner, "a guess")
@@ -563,8 +565,8 @@ def test_a_new_device_takes_the_place_of_the_browsers_earlier_one(house: House) 
     owner = house.owner()
 
     async def use() -> list[int]:
-        first, others = await owner.new_device(), await owner.new_device()
-        second = await owner.new_device(first)
+        first, others = await owner.devices.open(), await owner.devices.open()
+        second = await owner.devices.open(first)
         for _ in range(5):
             await answer(owner, "a guess")
         return [await answer(owner, PASSWORD, HERE, device) for device in (first, second, others)]
@@ -649,9 +651,9 @@ def test_a_session_holds_for_twelve_hours(
     owner = House(clock, keeping).owner()
 
     async def use() -> bool:
-        session = await owner.new_session()
+        session = await owner.sessions.open()
         clock.advance(seconds)
-        return await owner.has_session(session)
+        return await owner.sessions.holds(session)
 
     assert run(use()) == valid
 
@@ -662,8 +664,8 @@ def test_stores_are_told_how_long_to_keep_sessions_and_devices(
     owner = House(clock, keeping).owner()
 
     async def use() -> None:
-        await owner.new_session()
-        await owner.new_device()
+        await owner.sessions.open()
+        await owner.devices.open()
 
     run(use())
 
@@ -675,8 +677,8 @@ def test_nothing_else_is_a_session(house: House, cookie: str | None) -> None:
     owner = house.owner()
 
     async def use() -> bool:
-        await owner.new_session()
-        return await owner.has_session(cookie)
+        await owner.sessions.open()
+        return await owner.sessions.holds(cookie)
 
     assert run(use()) is False
 
@@ -685,8 +687,8 @@ def test_sessions_and_devices_are_random_and_only_their_hashes_are_stored(house:
     owner = house.owner()
 
     async def use() -> tuple[list[str], list[str]]:
-        sessions = [await owner.new_session() for _ in range(20)]
-        return sessions, [await owner.new_device() for _ in range(20)]
+        sessions = [await owner.sessions.open() for _ in range(20)]
+        return sessions, [await owner.devices.open() for _ in range(20)]
 
     sessions, devices = run(use())
     assert len({*sessions, *devices}) == 40
@@ -700,10 +702,10 @@ def test_a_device_is_no_session_and_a_session_no_device(house: House) -> None:
     owner = house.owner()
 
     async def use() -> tuple[bool, int]:
-        session, device = await owner.new_session(), await owner.new_device()
+        session, device = await owner.sessions.open(), await owner.devices.open()
         for _ in range(5):
             await answer(owner, "a guess")
-        return await owner.has_session(device), await answer(owner, PASSWORD, HERE, session)
+        return await owner.sessions.holds(device), await answer(owner, PASSWORD, HERE, session)
 
     assert run(use()) == (False, 429)
 
@@ -712,9 +714,9 @@ def test_a_sign_in_ends_the_browsers_earlier_session_and_no_other(house: House) 
     owner = house.owner()
 
     async def use() -> list[bool]:
-        first, elsewhere = await owner.new_session(), await owner.new_session()
-        second = await owner.new_session(first)
-        return [await owner.has_session(each) for each in (first, elsewhere, second)]
+        first, elsewhere = await owner.sessions.open(), await owner.sessions.open()
+        second = await owner.sessions.open(first)
+        return [await owner.sessions.holds(each) for each in (first, elsewhere, second)]
 
     assert run(use()) == [False, True, True]
     assert len(house.stored["sessions"]) == 2
@@ -723,8 +725,8 @@ def test_a_sign_in_ends_the_browsers_earlier_session_and_no_other(house: House) 
 @pytest.mark.parametrize("configured", [PASSWORD, cheap(PASSWORD)], ids=["plain", "a hash"])
 def test_a_session_outlives_a_restart_with_the_same_password(house: House, configured: str) -> None:
     async def use() -> bool:
-        session = await house.owner(configured).new_session()
-        return await house.owner(configured).has_session(session)
+        session = await house.owner(configured).sessions.open()
+        return await house.owner(configured).sessions.holds(session)
 
     assert run(use())
 
@@ -744,8 +746,8 @@ def test_another_configured_password_ends_every_session(
 ) -> None:
     async def use() -> bool:
         await house.owner(None).change_password("the stored one")
-        session = await house.owner(before).new_session()
-        return await house.owner(after).has_session(session)
+        session = await house.owner(before).sessions.open()
+        return await house.owner(after).sessions.holds(session)
 
     assert run(use()) is False
 
@@ -755,10 +757,10 @@ def test_a_changed_password_ends_every_session_even_when_it_is_the_same(house: H
 
     async def use() -> list[bool]:
         await owner.change_password(PASSWORD)
-        session = await owner.new_session()
-        before = await owner.has_session(session)
+        session = await owner.sessions.open()
+        before = await owner.sessions.holds(session)
         await owner.change_password(PASSWORD)
-        return [before, await owner.has_session(session)]
+        return [before, await owner.sessions.holds(session)]
 
     assert run(use()) == [True, False]
     assert house.proofs == 2
@@ -766,8 +768,8 @@ def test_a_changed_password_ends_every_session_even_when_it_is_the_same(house: H
 
 def test_a_session_is_worth_nothing_under_another_key(house: House) -> None:
     async def use() -> bool:
-        session = await house.owner().new_session()
-        return await house.owner(key=b"x" * 32).has_session(session)
+        session = await house.owner().sessions.open()
+        return await house.owner(key=b"x" * 32).sessions.holds(session)
 
     assert run(use()) is False
 
@@ -777,9 +779,9 @@ def test_a_session_needs_a_password_that_still_is(house: House) -> None:
 
     async def use() -> None:
         await owner.change_password(PASSWORD)
-        session = await owner.new_session()
+        session = await owner.sessions.open()
         await house.records.delete("owner", "password")
-        await owner.has_session(session)
+        await owner.sessions.holds(session)
 
     with pytest.raises(WrongPassword, match="no password yet"):
         run(use())
@@ -791,8 +793,8 @@ def test_expired_sessions_and_devices_leave_the_state(house: House, clock: Clock
     async def use() -> list[tuple[int, int]]:
         counts = []
         for _ in range(3):
-            await owner.new_session()
-            await owner.new_device()
+            await owner.sessions.open()
+            await owner.devices.open()
             counts.append((len(house.stored["sessions"]), len(house.stored["devices"])))
             clock.advance(365 * DAY)
         return counts
@@ -806,7 +808,7 @@ def test_whatever_strangers_try_no_record_is_made(house: House, clock: Clock) ->
     async def use() -> None:
         for number in range(50):
             await answer(owner, "a guess", f"10.0.0.{number}", f"device {number}")
-            assert not await owner.has_session(f"session {number}")
+            assert not await owner.sessions.holds(f"session {number}")
 
     run(use())
 

@@ -19,6 +19,7 @@ from redis import Redis
 from personal_auth import StartRefused, open_store
 from personal_auth.errors import StoreUnavailable
 from personal_auth.postgres_store import TIDY, PostgresStore
+from personal_auth.records import Records
 from personal_auth.remote import named
 from personal_auth.shared import SharedStore
 from personal_auth.store import Put
@@ -250,6 +251,20 @@ def test_of_many_at_once_one_writes_what_is_absent_and_one_deletes_it(url: str) 
 
         assert wrote.count(True) == deleted.count(True) == 1
         assert held == {"by": wrote.index(True)}
+
+    using(url, work)
+
+
+def test_of_many_servers_at_once_one_claims_what_nobody_has(url: str) -> None:
+    async def work(store: SharedStore) -> None:
+        others = [open_store(url) for _ in range(4)]
+        claims = [Records(each).claim(Put("claims", "k", {}, 60)) for each in others * 15]
+        claimed = await asyncio.gather(*claims)
+        later = await Records(store).claim(Put("claims", "k", {}, 60))
+        for each in others:
+            await each.close()
+
+        assert (claimed.count(True), later) == (1, False)
 
     using(url, work)
 

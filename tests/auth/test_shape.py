@@ -13,6 +13,7 @@ FREE_OF_FRAMEWORKS = {
     "addresses",
     "adoption",
     "audit",
+    "challenges",
     "client",
     "clients",
     "connections",
@@ -22,12 +23,16 @@ FREE_OF_FRAMEWORKS = {
     "firststart",
     "grants",
     "identity",
+    "keyring",
     "limits",
+    "moments",
     "moving",
     "owner",
+    "ownerview",
+    "passkeys",
+    "postgres_store",
     "readiness",
     "records",
-    "postgres_store",
     "redirects",
     "redis_store",
     "registration",
@@ -36,6 +41,7 @@ FREE_OF_FRAMEWORKS = {
     "sealing",
     "seen",
     "service",
+    "sessions",
     "shared",
     "snapshot",
     "statedir",
@@ -70,6 +76,11 @@ def test_only_three_modules_know_fastmcp(path: Path) -> None:
     roots = {name.partition(".")[0] for name in imports(path)}
 
     assert path.stem in {"provider", "outside", "calls"} or not roots & {"fastmcp", "mcp"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_only_one_module_knows_the_package_of_passkeys(path: Path) -> None:
+    assert path.stem == "passkeys" or not [n for n in imports(path) if n.startswith("webauthn")]
 
 
 def test_dependencies_point_one_way() -> None:

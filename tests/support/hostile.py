@@ -34,7 +34,8 @@ METADATA = [
     for name in ["oauth-authorization-server", "openid-configuration", "oauth-protected-resource"]
     for path in ["", "/mcp"]
 ]
-PATHS = [*METADATA, "/authorize", "/register", "/token", "/revoke", "/mcp"]
+PAGES = ["/authorize", "/owner"]
+PATHS = [*METADATA, *PAGES, "/register", "/token", "/revoke", "/mcp"]
 ELSEWHERE = [
     *("/", "", "*", "//", "/.", "/..", "/%00", "/nothing", "/mcp/x", "//mcp", "/MCP", "/mcp;x"),
     *("/token/x", "/%74oken", "/token%2f", "/authorize%3f", "/ü", "/%ff%fe", "/../mcp", "/a" * 900),
@@ -249,7 +250,7 @@ def check(answer: Answer, path: str, secrets: Sequence[str] = (), *, echoed: boo
     assert not [secret for secret in secrets if secret.encode() in answer.everything], answer
     if answer.status in {204, 303}:
         assert answer.body == b""
-    elif path.rstrip("/") == "/authorize" and answer.kind == "text/html":
+    elif path.rstrip("/") in PAGES and answer.kind == "text/html":
         _check_page(answer)
     else:
         _check_document(answer, echoed=echoed)

@@ -37,6 +37,10 @@ Verify = Callable[..., Report]
 ADDRESS = re.compile(r"^http://localhost:[0-9]+/authorize\?\S+$", re.MULTILINE)
 NOT_TWICE = [
     "owner.wrong_password",
+    "owner.page",
+    "owner.page_token",
+    "owner.page_forgery",
+    "owner.page_end",
     "owner.verifier",
     "owner.bound",
     "owner.resource",

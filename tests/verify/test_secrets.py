@@ -54,7 +54,7 @@ def test_a_secret_is_sent_only_where_it_belongs(house: House, verify_here: Verif
         a for a in listening.asked if any(s in json.dumps(a.query) for s in listening.secrets)
     ] == []
     signing_in = [a for a in listening.asked if PASSWORD in a.form.values()]
-    assert {(a.method, a.path) for a in signing_in} == {("POST", "/authorize")}
+    assert {(a.method, a.path) for a in signing_in} == {("POST", "/authorize"), ("POST", "/owner")}
     for asked in listening.asked:
         headers = {k: v for k, v in asked.headers.items() if k != "authorization"}
         assert not SECRET.search(json.dumps(headers))

@@ -34,6 +34,13 @@ class Event(StrEnum):
     ASKED = "approval_asked"
     SIGNED_IN = "owner_signed_in"
     WRONG_PASSWORD = "wrong_password"
+    WRONG_PASSKEY = "wrong_passkey"
+    PASSKEY_ADDED = "passkey_added"
+    PASSKEY_REMOVED = "passkey_removed"
+    PASSKEY_CLONED = "passkey_refused_its_count_went_back"
+    SESSION_ENDED = "session_ended"
+    PASSWORD_OFF = "password_switched_off"
+    PASSWORD_ON = "password_switched_on"
     APPROVED = "connection_approved"
     DENIED = "connection_denied"
     NOT_REDEEMED = "code_never_redeemed"
@@ -59,6 +66,10 @@ WARNINGS = {
     Event.PASSWORD_MADE,
     Event.NOT_BELIEVED,
     Event.WRONG_PASSWORD,
+    Event.WRONG_PASSKEY,
+    Event.PASSKEY_ADDED,
+    Event.PASSKEY_CLONED,
+    Event.PASSWORD_OFF,
     Event.NOT_REDEEMED,
     Event.REPLAYED_CODE,
     Event.REPLAYED_REFRESH,
@@ -72,6 +83,7 @@ BY_ANYBODY = {
     Event.REFUSED,
     Event.STORE_FAILED,
     Event.TRAIL_FAILED,
+    Event.WRONG_PASSKEY,
 }
 
 

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from starlette.requests import Request
 from starlette.responses import Response
 
-from personal_auth.errors import InvalidRequest
-from personal_auth.forms import read_cookie
+from personal_auth.addresses import caller
+from personal_auth.errors import InvalidRequest, WrongPasskey, WrongPassword
+from personal_auth.forms import Parameters, read_cookie
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
 from personal_auth.owner import Owner
+from personal_auth.passkeys import Offer
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How the owner can sign in on a page."""
+
+    password: bool
+    passkey: Offer | None = None
+
+
+NOTHING = Ways(password=False)  # of a browser that has proven the owner
 
 
 class Browser:
@@ -45,17 +60,76 @@ class Browser:
 
         Never on plain loopback: browsers show the cookies of http://localhost to every port of it.
         """
-        return self._identity.secure and await self._owner.has_session(
+        return self._identity.secure and await self._owner.sessions.holds(
             self.cookie(request, "session")
         )
 
-    async def remember(self, request: Request, response: Response, path: str) -> None:
-        """Lets a browser in which the owner has just signed in be known by its cookies."""
+    async def session(self, request: Request, form: Parameters | None = None) -> str | None:
+        """Returns the session that proves the owner, None when there is none.
+
+        The cookie's on https. On plain loopback, where there is no such cookie, the one that a form
+        of the owner's page brings back (docs/decisions/0023).
+        """
         if self._identity.secure:
-            session = await self._owner.new_session(self.cookie(request, "session"))
+            session = self.cookie(request, "session")
+        else:
+            session = form.get("session") if form else None
+        return session if await self._owner.sessions.holds(session) else None
+
+    async def ways(self, bound_to: str) -> Ways:
+        """Returns how the owner can sign in; a passkey's answer comes back with `bound_to`."""
+        if not await self._owner.keyring.any_works():
+            return Ways(password=True)
+        offer = self._owner.passkeys.sign_in_offer(bound_to)
+        return Ways(await self._owner.password_is_on(), offer)
+
+    async def sign_in(self, request: Request, form: Parameters, bound_to: str) -> str:
+        """Proves the owner by what a form brings; returns the passkey's id, or nothing.
+
+        Raises:
+            WrongPassword: It is not the owner's, or absent.
+            WrongPasskey: It does not prove the owner, or is absent and has to be there.
+            TooManyAttempts: Too many wrong passwords, or too many being checked at this moment.
+        """
+        device, answer = self.cookie(request, "device"), form.get("assertion")
+        if answer is not None:
+            challenge = form.get("challenge") or ""
+            return await self._owner.sign_in_by_passkey(
+                answer, challenge, bound_to, caller.get(), device
+            )
+        password = form.get("password")
+        if password is None and not await self._owner.password_is_on():
+            raise WrongPasskey(
+                "Use a passkey: the password is switched off. If nothing asks for your passkey,"
+                " allow this page to run JavaScript."
+            )
+        if password is None:
+            raise WrongPassword("Enter the password of this server.")
+        await self._owner.sign_in(password, caller.get(), device)
+        return ""
+
+    async def remember(
+        self, request: Request, response: Response, path: str, passkey: str = ""
+    ) -> None:
+        """Lets a browser in which the owner has just signed in be known by its cookies.
+
+        `passkey` is the id of the one that the owner proved to have, empty when it was the
+        password.
+        """
+        if self._identity.secure:
+            session = await self.open_session(request, self.cookie(request, "session"), passkey)
             self.set_cookie(response, "session", session, self._limits.session_seconds, path)
-        device = await self._owner.new_device(self.cookie(request, "device"))
+        device = await self._owner.devices.open(self.cookie(request, "device"))
         self.set_cookie(response, "device", device, self._limits.device_seconds, path)
+
+    async def open_session(self, request: Request, earlier: str | None, passkey: str = "") -> str:
+        """Returns the value of a new session, in place of an earlier one of this browser."""
+        return await self._owner.sessions.open(
+            earlier,
+            address=caller.get(),
+            agent=request.headers.get("user-agent", ""),
+            passkey=passkey,
+        )
 
     def cookie(self, request: Request, name: str) -> str | None:
         """Returns the value of one of our cookies, None when there is none."""

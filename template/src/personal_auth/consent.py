@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from personal_auth import audit
-from personal_auth.addresses import caller
 from personal_auth.audit import Event
-from personal_auth.browser import Browser
+from personal_auth.browser import NOTHING, Browser
 from personal_auth.clients import Clients
 from personal_auth.errors import (
     DocumentUnavailable,
@@ -28,14 +28,15 @@ from personal_auth.errors import (
     StoreUnavailable,
     TicketRefused,
     TooManyAttempts,
+    WrongPasskey,
     WrongPassword,
 )
 from personal_auth.forms import Parameters, read_form
 from personal_auth.grants import Approval, Grants
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
-from personal_auth.owner import Owner
-from personal_auth.pages import Pages
+from personal_auth.pages import Pages, Reading, with_wait
+from personal_auth.scopes import ALL
 from personal_auth.store import in_background
 from personal_auth.tickets import START_AGAIN, Tickets, Wish
 
@@ -59,21 +60,21 @@ class Consent:
         tickets: Tickets,
         clients: Clients,
         grants: Grants,
-        owner: Owner,
         browser: Browser,
         pages: Pages,
         *,
         every_host: bool,
+        can_narrow: Callable[[], bool],
     ) -> None:
         self._identity = identity
         self._limits = limits
         self._tickets = tickets
         self._clients = clients
         self._grants = grants
-        self._owner = owner
         self._browser = browser
         self._pages = pages
         self._every_host = every_host
+        self._can_narrow = can_narrow
 
     async def serve(self, request: Request) -> Response:
         """Answers GET with the page and POST with the decision; errors are pages."""
@@ -105,9 +106,7 @@ class Consent:
                 title, cure = "Not possible now", ""
         status = 400 if error.status == 401 else error.status  # no browser is to ask for a login
         page = self._pages.message(status, title, error.description, cure)
-        if isinstance(error, StoreUnavailable | DocumentUnavailable):
-            page.headers["Retry-After"] = str(error.retry_after)
-        return page
+        return with_wait(page, error)
 
     # GET
 
@@ -124,19 +123,25 @@ class Consent:
         browser: str,
         ticket: str,
         refusal: Refused | None = None,
+        *,
+        read_only: bool = False,
     ) -> Response:
+        proven = await self._browser.has_session(request)
+        ways = NOTHING if proven else await self._browser.ways(_bound_to(browser, ticket))
         response = self._pages.consent(
             client_name=wish.client.name,
             verified_host=wish.client.verified_host,
             changed=await self._clients.has_moved(wish.client),
             redirect=wish.redirect,
             ticket=ticket,
-            ask_password=not await self._browser.has_session(request),
+            ask_password=ways.password,
+            passkey=ways.passkey,
+            reading=self._reading(wish, chosen=read_only),
             error=refusal.description if refusal else "",
+            password_is_wrong=isinstance(refusal, WrongPassword | TooManyAttempts),
             status=refusal.status if refusal else 200,
         )
-        if isinstance(refusal, TooManyAttempts):
-            response.headers["Retry-After"] = str(refusal.retry_after)
+        with_wait(response, refusal)
         self._browser.set_cookie(response, "browser", browser, self._limits.session_seconds, PATH)
         return response
 
@@ -153,26 +158,35 @@ class Consent:
         proven = await self._browser.has_session(request)
         if decision == "deny":
             return await self._denied(wish, proven)
-        if not proven:
-            try:
-                await self._sign_in(request, form.get("password"))
-            except (WrongPassword, TooManyAttempts) as error:
-                if isinstance(error, TooManyAttempts):  # a wrong one is in the log already
-                    audit.refused(error, at=PATH)
-                return await self._page(request, wish, browser, text, error)
-        response = await self._approved(wish)
-        if not proven:
-            await self._browser.remember(request, response, PATH)
+        read_only = form.get("read_only") is not None
+        if proven:
+            return await self._approved(wish, read_only)
+        try:
+            passkey = await self._browser.sign_in(request, form, _bound_to(browser, text))
+        except (WrongPassword, WrongPasskey, TooManyAttempts) as error:
+            if isinstance(error, TooManyAttempts):  # a wrong one is in the log already
+                audit.refused(error, at=PATH)
+            return await self._page(request, wish, browser, text, error, read_only=read_only)
+        response = await self._approved(wish, read_only)
+        await self._browser.remember(request, response, PATH, passkey)
         return response
 
-    async def _sign_in(self, request: Request, password: str | None) -> None:
-        if password is None:
-            raise WrongPassword("Enter the password of this server to approve.")
-        device = self._browser.cookie(request, "device")
-        await self._owner.sign_in(password, caller.get(), device)
+    def _reading(self, wish: Wish, *, chosen: bool) -> Reading:
+        if ALL not in wish.scopes:
+            return Reading.ASKED
+        if not self._can_narrow():
+            return Reading.NOT_OFFERED
+        return Reading.CHOSEN if chosen else Reading.OFFERED
 
-    async def _approved(self, wish: Wish) -> Response:
-        approval = Approval(wish.client, wish.redirect.uri, wish.challenge, wish.scopes, wish.nonce)
+    async def _approved(self, wish: Wish, read_only: bool) -> Response:
+        approval = Approval(
+            wish.client,
+            wish.redirect.uri,
+            wish.challenge,
+            wish.scopes,
+            wish.nonce,
+            read_only=read_only and ALL in wish.scopes,
+        )
         code = await self._grants.issue_code(approval)
         if code is None:
             return self._pages.message(
@@ -228,3 +242,8 @@ class Consent:
             " close this page.",
             steps=UNKNOWN_CLIENT_STEPS,
         )
+
+
+def _bound_to(browser: str, ticket: str) -> str:
+    """Returns what a passkey's answer is bound to: this browser, and what is asked on this page."""
+    return f"{browser} {ticket}"

@@ -127,6 +127,17 @@ class WrongPassword(Refused):
     status = 403
 
 
+class PasswordUnfit(Refused):
+    """A new password cannot be taken."""
+
+
+class WrongPasskey(Refused):
+    """What a browser sent does not prove that the owner's passkey was used for this page."""
+
+    code = "access_denied"
+    status = 403
+
+
 class TooManyAttempts(Refused):
     """A wait is in force; `retry_after` gives it in whole seconds."""
 

@@ -26,7 +26,8 @@ from personal_auth.limits import Limits
 from personal_auth.scopes import RESOURCE_SCOPES
 
 OPEN_PATHS = {"/register", "/token", "/revoke"}
-OWN_PATHS = {MCP_PATH, "/authorize"}
+PAGES = {"/authorize", "/owner"}
+OWN_PATHS = {MCP_PATH, *PAGES}
 READINESS = "/readyz"  # for balancers, which ask by address
 LIVENESS = "/healthz"  # answers also while the state cannot be opened
 EXPOSED = "WWW-Authenticate, Mcp-Session-Id, Retry-After"
@@ -142,8 +143,8 @@ class Front:
         return None
 
     def _may_come_from(self, path: str, origin: str) -> bool:
-        # /authorize judges by itself: its answer to a foreign page is a page, not JSON.
-        return _is_open(path) or path == "/authorize" or self._identity.knows_origin(origin)
+        # A page judges by itself: its answer to a foreign page is a page, not JSON.
+        return _is_open(path) or path in PAGES or self._identity.knows_origin(origin)
 
     def _cors_origin(self, scope: Scope) -> str | None:
         if _is_open(scope["path"]):

@@ -17,18 +17,21 @@ class Limits:
     redirect_uri_chars: int = 1024
     state_chars: int = 4096
     client_name_chars: int = 100
+    passkey_name_chars: int = 60
 
     # How long things live, in seconds.
     code_seconds: int = 60
     code_memory_seconds: int = 60 * 60  # a replay is recognised for an hour
     ticket_seconds: int = 10 * 60
     session_seconds: int = 12 * 60 * 60
+    fresh_seconds: int = 10 * 60  # how long a sign-in allows what matters most
     device_seconds: int = 365 * 24 * 60 * 60
     retry_window_seconds: int = 120  # a repeated refresh gets the same answer
     replay_grace_seconds: int = 10  # a code presented twice at once is no attack
     replay_memory_seconds: int = 90 * 24 * 60 * 60
     seen_every_seconds: float = 60.0  # how often a connection's last use is written at most
     seen_seconds: int = 400 * 24 * 60 * 60
+    beside_seconds: int = 24 * 60 * 60  # how long what is said of a script's token outlives it
     client_seconds: int = 24 * 60 * 60  # a stored registration that nobody approved
 
     # Registrations: sealed into their client_id up to this length, else kept in a bounded table.
@@ -48,7 +51,8 @@ class Limits:
     documents_a_minute: int = 60  # fetched
     documents_a_minute_for_one: int = 10  # asked for by one address
 
-    # Password attempts.
+    # Passwords.
+    new_password_chars: int = 12  # at least, of one that is chosen on the owner's page
     free_attempts: int = 5
     first_wait_seconds: float = 1.0
     longest_wait_seconds: float = 5 * 60.0  # of one address or device
@@ -56,6 +60,8 @@ class Limits:
     attempt_fades_seconds: float = 10 * 60.0  # one wrong attempt is forgotten
     attempts_remembered: int = 10_000  # addresses and devices
     waiting_hashes: int = 8
+
+    passkeys: int = 20
 
     # The store.
     store_call_seconds: float = 5.0

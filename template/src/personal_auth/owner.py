@@ -1,9 +1,10 @@
-"""Is this the owner? Password, session and device.
+"""Is this the owner? By password or passkey, and then by a session.
 
 The password is chosen (`password=` or `MCP_PASSWORD`, plain text or a complete argon2id hash) or
 generated. It is only ever compared, and remembered by sessions, as an argon2id hash, so whoever
 reads the state has to pay for each guess. A session remembers the password it was opened with, so
-a changed password ends every session.
+a changed password ends every session. The password can be switched off; that holds only as long
+as a passkey works.
 """
 
 from __future__ import annotations
@@ -21,10 +22,14 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from personal_auth import audit
 from personal_auth.audit import Event
-from personal_auth.errors import TooManyAttempts, WrongPassword
+from personal_auth.errors import TooManyAttempts, WrongPasskey, WrongPassword
+from personal_auth.identity import Identity
+from personal_auth.keyring import Keyring
 from personal_auth.limits import Limits
+from personal_auth.passkeys import Passkeys
 from personal_auth.records import Records
-from personal_auth.sealing import Sealer, digest, same, to_text
+from personal_auth.sealing import Sealer, digest, to_text
+from personal_auth.sessions import Devices, Sessions
 from personal_auth.store import Put, Record
 from personal_auth.throttle import Throttle
 
@@ -38,6 +43,7 @@ COMPLETE_HASH = re.compile(
 LEAST_MEMORY_KIB = 8  # for each lane (RFC 9106 §3.1)
 MOST_MEMORY_KIB = 256 * 1024
 ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # no 0 or o, no 1 or l
+SWITCHED_OFF = "The password is switched off here: sign in with a passkey."
 GROUPS, GROUP_CHARS = 4, 5  # 20 characters of 5 bits: 100 bits
 
 
@@ -85,6 +91,7 @@ class Owner:
         self,
         records: Records,
         sealer: Callable[[], Sealer],
+        identity: Identity,
         limits: Limits,
         *,
         clock: Callable[[], float],
@@ -94,26 +101,43 @@ class Owner:
         self._records = records
         self._sealer = sealer
         self._limits = limits
-        self._clock = clock
         self._configured = configured
         self._proven = proven
         self._throttle = Throttle(limits, clock)
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="argon2id")
         self._waiting = 0
         self._first_hash = asyncio.Lock()
+        self.keyring = Keyring(records, identity.host, limits, clock)
+        self.passkeys = Passkeys(self.keyring, records, sealer, identity, limits, clock)
+        self.sessions = Sessions(
+            records,
+            limits,
+            clock=clock,
+            fingerprint=self._fingerprint,
+            works=self.keyring.works,
+        )
+        self.devices = Devices(records, limits, clock)
+
+    @property
+    def is_configured(self) -> bool:
+        """True when the password comes from the settings, and cannot be changed here."""
+        return self._configured is not None
 
     async def sign_in(self, password: str, address: str, device_cookie: str | None) -> None:
         """Proves the owner by password.
 
         Raises:
-            WrongPassword: It is not the owner's.
+            WrongPassword: It is not the owner's, or the password is switched off.
             TooManyAttempts: Too many wrong ones, or too many being checked at this moment.
         """
-        device = await self._device(device_cookie)
+        device = await self.devices.known(device_cookie)
         reference = await self._reference()
         if self._waiting >= self._limits.waiting_hashes:
             raise TooManyAttempts("Too many sign-ins at this moment: try again in a second.", 1)
         self._throttle.begin(address, device)  # only now: what is not looked at does not count
+        if not await self.password_is_on():
+            audit.record(Event.WRONG_PASSWORD, address=address)
+            raise WrongPassword(SWITCHED_OFF)
         if not await self._is_password(password, reference):
             audit.record(Event.WRONG_PASSWORD, address=address)
             raise WrongPassword("That is not the password of this server.")
@@ -121,42 +145,48 @@ class Owner:
         self._proven()
         audit.record(Event.SIGNED_IN, address=address)
 
-    async def new_session(self, earlier: str | None = None) -> str:
-        """Returns a session cookie's value; it holds for `Limits.session_seconds`.
+    async def sign_in_by_passkey(
+        self, answer: str, challenge: str, bound_to: str, address: str, device_cookie: str | None
+    ) -> str:
+        """Proves the owner by passkey, as `Passkeys.check` does; returns the passkey's id.
 
-        Only its hash is stored, so nobody who reads the state can open a session. The browser's
-        earlier session ends.
+        Nothing is guessed here, so nothing waits and nothing is counted.
+
+        Raises:
+            WrongPasskey: It does not prove the owner.
         """
-        session = secrets.token_urlsafe(32)
-        record: Record = {
-            "password": self._fingerprint(await self._reference()),
-            "exp": self._clock() + self._limits.session_seconds,
-        }
-        life = self._limits.session_seconds
-        await self._records.put(Put("sessions", digest(session), record, life))
-        await self._forget("sessions", earlier)
-        return session
+        try:
+            passkey = await self.passkeys.check(answer, challenge, bound_to)
+        except WrongPasskey as error:
+            audit.record(Event.WRONG_PASSKEY, error.description, address=address)
+            raise
+        self._throttle.succeeded(address, await self.devices.known(device_cookie))
+        audit.record(Event.SIGNED_IN, address=address, by="passkey", passkey=passkey.id)
+        return passkey.id
 
-    async def has_session(self, cookie: str | None) -> bool:
-        """Tells whether a session cookie proves the owner."""
-        record = await self._records.get("sessions", digest(cookie)) if cookie else None
-        if record is None or self._clock() >= record["exp"]:
-            return False
-        return same(record["password"], self._fingerprint(await self._reference()))
+    async def password_is_on(self) -> bool:
+        """Tells whether the owner can sign in by password: always, unless a passkey works."""
+        return not await self.keyring.replaces_password()
 
-    async def new_device(self, earlier: str | None = None) -> str:
-        """Returns a device cookie's value, for a browser that has signed in, in place of one."""
-        device = secrets.token_urlsafe(32)
-        life = self._limits.device_seconds
-        record: Record = {"exp": self._clock() + life}
-        await self._records.put(Put("devices", digest(device), record, life))
-        await self._forget("devices", earlier)
-        return device
+    async def switch_password_off(self, keep: str | None = None) -> None:
+        """Lets only passkeys sign the owner in, and ends every session but the one to keep.
 
-    async def change_password(self, password: str) -> None:
-        """Stores a new password and so ends every session."""
+        Raises:
+            InvalidRequest: No passkey works, so nobody could sign in.
+        """
+        await self.keyring.switch_password(on=False)
+        await self.sessions.end_all_but(keep)
+
+    async def switch_password_on(self) -> None:
+        """Lets the password sign the owner in again."""
+        await self.keyring.switch_password(on=True)
+
+    async def change_password(self, password: str, keep: str | None = None) -> None:
+        """Stores a new password and so ends every session but the one to keep."""
+        held = await self.sessions.held(keep)
         hashed = await self._in_thread(hash_password, password)
         await self._records.put(Put("owner", "password", {"hash": hashed}))
+        await self.sessions.renew(keep, held)
         self._proven()
         audit.record(Event.PASSWORD_CHANGED)
 
@@ -184,17 +214,10 @@ class Owner:
     async def _in_thread(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._hashing, work, *arguments)
 
-    async def _forget(self, collection: str, cookie: str | None) -> None:
-        if cookie is not None:
-            await self._records.delete(collection, digest(cookie))
-
-    def _fingerprint(self, reference: str) -> str:
+    async def _fingerprint(self) -> str:
+        """Returns what a session remembers of the password that holds."""
+        reference = await self._reference()
         return to_text(self._sealer().mac("password", reference.encode())[:16])
-
-    async def _device(self, cookie: str | None) -> str | None:
-        record = await self._records.get("devices", digest(cookie)) if cookie else None
-        live = record is not None and self._clock() < record["exp"]
-        return digest(cookie) if cookie and live else None
 
 
 def browser_hash(cookie: str) -> str:

@@ -29,7 +29,8 @@ from personal_auth import audit
 from personal_auth.addresses import client_address, is_in, is_shared, network
 from personal_auth.audit import Event
 from personal_auth.browser import Browser
-from personal_auth.consent import PATH, Consent
+from personal_auth.consent import PATH as AUTHORIZE_PATH
+from personal_auth.consent import Consent
 from personal_auth.endpoints import Endpoints
 from personal_auth.errors import InvalidToken, StartRefused
 from personal_auth.front import Front
@@ -38,6 +39,8 @@ from personal_auth.identity import MCP_PATH, Identity
 from personal_auth.limits import Limits
 from personal_auth.outside import Assertions, Fetcher
 from personal_auth.owner import check_configured
+from personal_auth.ownerpage import PATH as OWNER_PATH
+from personal_auth.ownerpage import OwnerPage
 from personal_auth.pages import Pages
 from personal_auth.registration import by_the_owner
 from personal_auth.service import Plan, Service
@@ -182,18 +185,27 @@ class PersonalAuthProvider(AuthProvider):
             clock=self._clock,
             allowed=self._allowed,
         )
+        browser = Browser(self.identity, limits, service.owner)
+        pages = Pages(self.identity, self._server_name)
         consent = Consent(
             self.identity,
             limits,
             tickets,
             service.clients,
             service.grants,
-            service.owner,
-            Browser(self.identity, limits, service.owner),
-            Pages(self.identity, self._server_name),
+            browser,
+            pages,
             every_host=self._allowed is None,
+            can_narrow=lambda: service.can_narrow,
         )
-        return [*endpoints.routes(), Route(PATH, consent.serve, methods=["GET", "POST"])]
+        owner_page = OwnerPage(
+            self.identity, limits, service, browser, pages, trail=self.trail, clock=self._clock
+        )
+        return [
+            *endpoints.routes(),
+            Route(AUTHORIZE_PATH, consent.serve, methods=["GET", "POST"]),
+            Route(OWNER_PATH, owner_page.serve, methods=["GET", "POST"]),
+        ]
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """Returns what FastMCP knows of a live access token, None for any other."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -78,6 +79,25 @@ class Records:
             await asyncio.sleep(SETTLE_SECONDS)
         found = await self.get_together(*((put.collection, put.key) for put in puts))
         return [record or {} for record in found]
+
+    async def claim(self, put: Put) -> bool:
+        """Writes a record only if there is none; True for whoever wrote it, for one at most.
+
+        A store that cannot write only what is absent is given a second: then all who wrote at
+        once read the one that stayed.
+        """
+        if self._snapshot is not None:
+            if self._snapshot.peek(put.collection, put.key) is not None:
+                return False
+            self._snapshot.put_soon(put)  # in the same step of the event loop
+            await self.settle()
+            return True
+        if isinstance(self.store, SharedStore):
+            return await self._bounded(self.store.put_new(put))
+        if await self.get(put.collection, put.key) is not None:
+            return False
+        mark = {**put.value, "by": secrets.token_hex(16)}
+        return await self.put_new(Put(put.collection, put.key, mark, put.ttl)) == [mark]
 
     async def delete(self, collection: str, key: str) -> bool:
         """Deletes a record; True exactly once."""

@@ -91,6 +91,7 @@ class Service:
         self.owner = Owner(
             self.records,
             self.sealer,
+            plan.identity,
             plan.limits,
             clock=plan.clock,
             configured=plan.password,

@@ -143,11 +143,14 @@ class Page(HTMLParser):
         self.hidden: dict[str, str] = {}
         self.passwords: list[str] = []
         self.decisions: list[str] = []
+        self.actions: list[str] = []  # what forms do
         self.feed(response.text[:LONGEST_PAGE] if is_html(response) else "")
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         has = {name: value or "" for name, value in attrs}
         name, value, kind = has.get("name", ""), has.get("value", ""), has.get("type", "").lower()
+        if name == "do":
+            self.actions.append(value)
         if tag == "form":
             self.forms.append(has)
         elif tag == "input" and kind == "hidden":

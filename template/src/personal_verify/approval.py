@@ -17,6 +17,7 @@ from personal_verify.visit import Visit
 
 MOST_WAIT_SECONDS = 8
 ONCE = "you would have to approve once more in your browser; the password checks it"
+NOT_FILLED_IN = "your browser shows the page, and this does not fill it in"
 NO_FIELD = "its page takes no password: --browser lets you sign in there"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from personal_verify.answers import Page, is_html, sent_back, shape
-from personal_verify.approval import approve, password_of, submit_password
+from personal_verify.approval import NOT_FILLED_IN, approve, password_of, submit_password
 from personal_verify.checks import LETS_IN, RENEW, Skipped, check, expect, pass_on
 from personal_verify.known import BROWSER
 from personal_verify.signin import app_to_approve, ask, refuse_code, submit
@@ -17,7 +17,7 @@ METADATA = ("metadata.server", "metadata.resource")  # where to sign in, and to 
 @check("owner.wrong_password", "A wrong password approves nothing", after=METADATA)
 def _(visit: Visit) -> str:
     if visit.proof.by_browser:
-        raise Skipped("your browser shows the page, and this does not fill it in")
+        raise Skipped(NOT_FILLED_IN)
     password_of(visit)
     app, browser = app_to_approve(visit), visit.new_client(BROWSER)
     response = submit_password(visit, app, browser, secrets.token_urlsafe(12))

@@ -13,6 +13,7 @@ from personal_verify import (  # noqa: F401 - each registers its checks
     grant,
     metadata,
     owner,
+    ownerpage,
     published,
     reach,
     redemption,
@@ -42,6 +43,7 @@ from personal_verify.checks import (
     every_check,
 )
 from personal_verify.known import NAME
+from personal_verify.ownerpage import sign_out
 from personal_verify.project import command
 from personal_verify.visit import Visit, uninterrupted
 
@@ -127,6 +129,7 @@ def in_order(ids: Iterable[str]) -> list[Check]:
 
 def leave_nothing_behind(visit: Visit) -> bool:
     """Revokes everything that was granted; False when something may be left."""
+    sign_out(visit)
     different = list({tokens.access: tokens for tokens in visit.granted}.values())
     if different:
         visit.end_session(different[-1].access)

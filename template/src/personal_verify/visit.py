@@ -63,6 +63,8 @@ class Visit(Line):
         self.shown: tuple[App, httpx2.Response] | None = None  # the page that asks for it
         self.foreign: list[tuple[App, httpx2.Response]] = []  # answers to strangers' clients
         self.browser: httpx2.Client | None = None  # where the owner is signed in
+        self.desk: httpx2.Client | None = None  # where the owner's page is open
+        self.carried: dict[str, str] = {}  # what its forms bring back of the session
         self.approval: Approval | None = None
         self.token_response: httpx2.Response | None = None  # to its code
         self.connection: list[Tokens] = []  # what it led to, and what renewed that

@@ -1,0 +1,235 @@
+"""In which browsers has the owner signed in? Sessions prove the owner; devices are only known.
+
+Of both only hashes are stored, so nobody who reads the state can use one. A session remembers the
+password that held when it was opened, and the passkey if it was opened by one: it ends with
+either. All of them end together by a new epoch, for which nothing has to be listed.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from personal_auth import audit
+from personal_auth.audit import Event
+from personal_auth.client import plain_name
+from personal_auth.limits import Limits
+from personal_auth.records import Records
+from personal_auth.sealing import digest, same
+from personal_auth.store import Put, Record
+
+EPOCH = "owner", "sessions"
+ID_CHARS = 16
+AGENT_CHARS = 40
+BROWSERS = (  # what names itself in another's name comes first
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("Firefox/", "Firefox"),
+    ("FxiOS/", "Firefox"),
+    ("CriOS/", "Chrome"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+SYSTEMS = (
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("Windows", "Windows"),
+    ("CrOS", "ChromeOS"),
+    ("Macintosh", "Mac"),
+    ("Linux", "Linux"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What is known of a live session; times are POSIX times."""
+
+    id: str
+    created: float
+    expires: float
+    address: str
+    """Where the owner signed in from."""
+    browser: str
+    """What that was, as the browser says of itself."""
+    passkey: str
+    """The id of the passkey that opened it; empty when the password did."""
+    this: bool
+    """True for the session that asks."""
+
+
+class Sessions:
+    """The sessions of one owner.
+
+    Args:
+        fingerprint: Returns what a session remembers of the password that holds.
+        works: Tells whether the passkey with an id works.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        limits: Limits,
+        *,
+        clock: Callable[[], float],
+        fingerprint: Callable[[], Awaitable[str]],
+        works: Callable[[str], Awaitable[bool]],
+    ) -> None:
+        self._records = records
+        self._limits = limits
+        self._clock = clock
+        self._fingerprint = fingerprint
+        self._works = works
+
+    async def open(
+        self, earlier: str | None = None, *, address: str = "", agent: str = "", passkey: str = ""
+    ) -> str:
+        """Returns a session cookie's value; it holds for `Limits.session_seconds`.
+
+        Args:
+            earlier: The browser's earlier session, which ends.
+            address: Where the owner signs in from.
+            agent: The browser's `User-Agent`.
+            passkey: The id of the passkey that the owner proved to have.
+        """
+        session, now = secrets.token_urlsafe(32), self._clock()
+        record: Record = {
+            "password": await self._fingerprint(),
+            "epoch": await self._epoch(),
+            "at": now,
+            "exp": now + self._limits.session_seconds,
+            "address": address,
+            "browser": browser_name(agent),
+        }
+        if passkey:
+            record["passkey"] = passkey
+        await self._put(session, record)
+        await self.close(earlier)
+        return session
+
+    async def holds(self, cookie: str | None) -> bool:
+        """Tells whether a session cookie proves the owner."""
+        return await self.held(cookie) is not None
+
+    async def is_fresh(self, cookie: str | None) -> bool:
+        """Tells whether the owner has signed in within the last `Limits.fresh_seconds`."""
+        held = await self.held(cookie)
+        return held is not None and self._clock() < _at(held, self._limits) + (
+            self._limits.fresh_seconds
+        )
+
+    async def held(self, cookie: str | None) -> Record | None:
+        """Returns the record of a session that proves the owner, None for anything else."""
+        record = await self._records.get("sessions", digest(cookie)) if cookie else None
+        live = record is not None and await self._is_live(record)
+        return record if live else None
+
+    async def renew(self, cookie: str | None, held: Record | None) -> None:
+        """Lets a session that held go on, whatever has ended the others since then."""
+        if cookie and held and await self.close(cookie):
+            password, epoch = await self._fingerprint(), await self._epoch()
+            await self._put(cookie, {**held, "password": password, "epoch": epoch})
+
+    async def listed(self, cookie: str | None) -> list[Session]:
+        """Returns the live sessions, the newest first; `cookie` is the one that asks.
+
+        Raises:
+            StoreUnavailable: The store cannot list.
+        """
+        keys = await self._records.keys("sessions")
+        records = await self._records.get_together(*(("sessions", key) for key in keys))
+        found = [
+            self._session(key, record, digest(cookie or ""))
+            for key, record in zip(keys, records, strict=True)
+            if record is not None and await self._is_live(record)
+        ]
+        return sorted(found, key=lambda each: each.created, reverse=True)
+
+    async def end(self, session_id: str) -> bool:
+        """Ends a session by its id; True when there was one.
+
+        Raises:
+            StoreUnavailable: The store cannot list.
+        """
+        keys = [key for key in await self._records.keys("sessions") if key[:ID_CHARS] == session_id]
+        ended = any([await self._records.delete("sessions", key) for key in keys])
+        if ended:
+            audit.record(Event.SESSION_ENDED, session=session_id)
+        return ended
+
+    async def close(self, cookie: str | None) -> bool:
+        """Ends the session of a cookie; True when there was one."""
+        return bool(cookie) and await self._records.delete("sessions", digest(cookie or ""))
+
+    async def end_all_but(self, cookie: str | None) -> None:
+        """Ends every session but one, or every one."""
+        held = await self.held(cookie)
+        await self._records.put(Put(*EPOCH, {"epoch": secrets.token_hex(16)}))
+        await self.renew(cookie, held)
+        audit.record(Event.SESSION_ENDED, session="all others" if held else "all")
+
+    async def _is_live(self, record: Record) -> bool:
+        if self._clock() >= record["exp"] or record.get("epoch", "") != await self._epoch():
+            return False
+        passkey = record.get("passkey")
+        if passkey is not None and not await self._works(passkey):
+            return False
+        return same(record["password"], await self._fingerprint())
+
+    async def _epoch(self) -> str:
+        record = await self._records.get(*EPOCH)
+        return "" if record is None else str(record["epoch"])
+
+    async def _put(self, cookie: str, record: Record) -> None:
+        life = record["exp"] - self._clock()
+        await self._records.put(Put("sessions", digest(cookie), record, life))
+
+    def _session(self, key: str, record: Record, this: str) -> Session:
+        return Session(
+            id=key[:ID_CHARS],
+            created=_at(record, self._limits),
+            expires=record["exp"],
+            address=record.get("address", ""),
+            browser=record.get("browser", ""),
+            passkey=record.get("passkey", ""),
+            this=key == this,
+        )
+
+
+class Devices:
+    """The browsers in which the owner has signed in before; they prove nothing."""
+
+    def __init__(self, records: Records, limits: Limits, clock: Callable[[], float]) -> None:
+        self._records = records
+        self._limits = limits
+        self._clock = clock
+
+    async def open(self, earlier: str | None = None) -> str:
+        """Returns a device cookie's value, for a browser that has signed in, in place of one."""
+        device, life = secrets.token_urlsafe(32), self._limits.device_seconds
+        record: Record = {"exp": self._clock() + life}
+        await self._records.put(Put("devices", digest(device), record, life))
+        if earlier is not None:
+            await self._records.delete("devices", digest(earlier))
+        return device
+
+    async def known(self, cookie: str | None) -> str | None:
+        """Returns the hash of a device cookie that is ours and live, None for anything else."""
+        record = await self._records.get("devices", digest(cookie)) if cookie else None
+        live = record is not None and self._clock() < record["exp"]
+        return digest(cookie) if cookie and live else None
+
+
+def browser_name(agent: str) -> str:
+    """Returns a `User-Agent` in a few words, such as `Safari on iPhone`; it proves nothing."""
+    browser = next((name for mark, name in BROWSERS if mark in agent), "")
+    system = next((name for mark, name in SYSTEMS if mark in agent), "")
+    known = " on ".join(name for name in (browser, system) if name)
+    return known if browser else plain_name(agent, AGENT_CHARS)
+
+
+def _at(record: Record, limits: Limits) -> float:
+    """Returns when a session was opened; a record of an earlier version only says when it ends."""
+    return float(record.get("at", record["exp"] - limits.session_seconds))
