@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -213,7 +212,9 @@ def test_another_connections_open_session_lends_it_nothing(
     assert shop.changed == []
 
 
-@pytest.mark.parametrize("name", [" change", "change ", "CHANGE", "change\0", "ｃhange", "", "/change"])
+@pytest.mark.parametrize(
+    "name", [" change", "change ", "CHANGE", "change\0", "ｃhange", "", "/change"]
+)
 def test_no_spelling_of_a_name_reaches_a_hidden_tool(
     simple: AppServer, shop: Shop, name: str
 ) -> None:
@@ -247,9 +248,7 @@ def test_a_tool_that_reads_cannot_have_the_server_call_another_for_it(
     assert shop.changed == []
 
 
-def test_tools_that_find_and_call_others_reach_no_hidden_one(
-    simple: AppServer, shop: Shop
-) -> None:
+def test_tools_that_find_and_call_others_reach_no_hidden_one(simple: AppServer, shop: Shop) -> None:
     shop.server.add_transform(RegexSearchTransform(always_visible=["look"]))
     peer = Peer(simple, connect(simple, read_only=True)[1].access)
     given = {"arguments": {"name": "change", "arguments": {}}}
