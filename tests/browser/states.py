@@ -140,22 +140,22 @@ class States:
         code = approved.headers["location"].partition("code=")[2].partition("&")[0]
         assert app.redeem(code).status_code == 200
         answers = {
-            "signed in": _kept(owner.get("/authorize", params=app.query())),
-            "done": _kept(owner.submit(**form, decision="approve")),
+            "signed in": kept(owner.get("/authorize", params=app.query())),
+            "done": kept(owner.submit(**form, decision="approve")),
         }
         form = {"ticket": ticket_of(stranger.get("/authorize", params=app.query()))}
-        answers["out of date"] = _kept(owner.submit(ticket="old", decision="approve"))
+        answers["out of date"] = kept(owner.submit(ticket="old", decision="approve"))
         tries = [stranger.submit(**form, password="x", decision="approve") for _ in range(6)]
-        return {**answers, "wrong password": _kept(tries[0]), "wait": _kept(tries[-1])}
+        return {**answers, "wrong password": kept(tries[0]), "wait": kept(tries[-1])}
 
     def _app(self, name: str, *uris: str) -> App:
         return App.register(self._site, *uris, client_name=name)
 
     def _ask(self, app: App, **changes: str) -> Answer:
-        return _kept(self._site.visitor().get("/authorize", params=app.query(**changes)))
+        return kept(self._site.visitor().get("/authorize", params=app.query(**changes)))
 
 
-def _kept(answer: httpx.Response) -> Answer:
+def kept(answer: httpx.Response) -> Answer:
     names = {"content-type", "content-security-policy", "referrer-policy", "x-frame-options"}
     headers = {name: value for name, value in answer.headers.items() if name in names}
     return answer.status_code, headers, answer.content

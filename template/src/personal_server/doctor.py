@@ -12,7 +12,7 @@ from pathlib import Path
 from personal_auth import StartRefused, __version__
 from personal_auth.errors import StoreUnavailable
 from personal_auth.remote import named, reach
-from personal_server import app, shipped
+from personal_server import app, shipped, trail, webhook
 from personal_server.settings import (
     SettingRefused,
     Settings,
@@ -87,6 +87,7 @@ def _server() -> Iterator[Finding]:
     if difference := url_difference(settings):
         yield Finding("the public URL is not the one in docs/ and deploy/", difference)
     yield _believed(settings)
+    yield _told(settings)
     if settings.storage_url is not None:
         yield _store(settings.storage_url, settings.state_dir)
     yield _tools(settings)
@@ -103,6 +104,15 @@ def _believed(settings: Settings) -> Finding:
     )
 
 
+def _told(settings: Settings) -> Finding:
+    if settings.notify_url is None:
+        return Finding("nobody is told of new connections; MCP_NOTIFY_URL names a webhook for it")
+    return Finding(
+        f"new connections are told to {webhook.named(settings.notify_url)}; `notify` sends a trial"
+        " word"
+    )
+
+
 def _store(url: str, state_dir: Path) -> Finding:
     try:
         asyncio.run(reach(url, state_dir))
@@ -114,8 +124,10 @@ def _store(url: str, state_dir: Path) -> Finding:
 def _tools(settings: Settings) -> Finding:
     try:
         alone = settings.model_copy(update={"storage_url": None})  # it was looked at before
-        tools = asyncio.run(app.build(alone).list_tools())
-    except (ToolRefused, StartRefused) as error:
+        server = app.build(alone)
+        tools = asyncio.run(server.list_tools())
+        trail.check_named(server, settings)
+    except (ToolRefused, StartRefused, SettingRefused) as error:
         return Finding("the tools are refused, and the server does not start", str(error))
     return Finding(f"{len(tools)} tools in src/{answers()['package_name']}")
 
