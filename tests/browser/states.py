@@ -43,20 +43,19 @@ def with_passkey(*, ask_password: bool = True, error: str = "") -> Answer:
         ticket="a ticket",
         ask_password=ask_password,
         passkey=Offer('{"challenge": "AAAA", "rpId": "mcp.example.com"}', "a challenge"),
+        reading=Reading.OFFERED,
         error=error,
     )
     return answer.status_code, dict(answer.headers), bytes(answer.body)
 
 
-def about_reading(reading: Reading, passkey: bool = False, error: str = "") -> Answer:
+def about_reading(reading: Reading, error: str = "") -> Answer:
     """Returns the consent page that says something of tools that only read."""
-    offer = Offer('{"challenge": "AAAA", "rpId": "mcp.example.com"}', "a challenge")
     answer = PAGES.consent(
         client_name="Claude",
         redirect=read(CALLBACK),
         ticket="a ticket",
         ask_password=True,
-        passkey=offer if passkey else None,
         reading=reading,
         error=error,
         password_is_wrong=bool(error),
@@ -69,7 +68,6 @@ ABOUT_READING: dict[str, Callable[[], Answer]] = {
     "held to reading, wrong password": lambda: about_reading(
         Reading.CHOSEN, error="The password is wrong."
     ),
-    "may be held to reading, passkey offered": lambda: about_reading(Reading.OFFERED, True),
     "asks only to read": lambda: about_reading(Reading.ASKED),
 }
 WITH_PASSKEY: dict[str, Callable[[], Answer]] = {
