@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastmcp import FastMCP
 
+from personal_auth import PersonalAuthProvider
 from personal_auth.audit import Event
 from personal_auth.client import Client
 from personal_auth.moments import moment
 from personal_auth.owneractions import NEED_A_FRESH_SIGN_IN, SAID
+from personal_auth.reading import HeldToReading
 from personal_auth.trail import LOST, Trail
 from personal_auth.trailfile import Entry
 from personal_auth.trailview import EVENTS, lines
@@ -457,8 +460,12 @@ def test_an_app_is_held_to_reading_and_let_go_again(here: Desk, place: AppServer
     assert (reading, everything) == (["tools:read"], ["tools"])
 
 
+def hold_to_reading(server: FastMCP[Any], auth: PersonalAuthProvider) -> None:
+    server.add_middleware(HeldToReading(auth))
+
+
 def test_a_tool_that_may_change_something_is_gone_at_the_next_request(tmp_path: Path) -> None:
-    server = AppServer(tmp_path / "state", holds_to_reading=True)
+    server = AppServer(tmp_path / "state", add=hold_to_reading)
     gid, tokens = connect(server)
     owner = desk(server)
     page = owner.sign_in()

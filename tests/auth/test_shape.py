@@ -13,6 +13,7 @@ FREE_OF_FRAMEWORKS = {
     "addresses",
     "adoption",
     "audit",
+    "challenges",
     "client",
     "clients",
     "connections",
@@ -48,6 +49,7 @@ FREE_OF_FRAMEWORKS = {
     "throttle",
     "trail",
     "trailfile",
+    "trailread",
     "version",
 }
 

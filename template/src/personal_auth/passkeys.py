@@ -1,8 +1,8 @@
 """Does the owner's passkey answer? Enrolment and sign-in (W3C Web Authentication Level 3, §7).
 
-The page carries a challenge that is sealed and bound to the browser: until a passkey has answered
-it, nothing is written, so strangers cannot fill anything. Whoever answers it has verified the owner
-(fingerprint, face or PIN) on this server's own origin; then the challenge is used up for ever.
+A passkey answers only on this server's own origin, and only after its device has verified the owner
+by fingerprint, face or PIN. Everything else about an answer is from anybody until its signature has
+been checked, and refused without anything being written.
 
 `webauthn` does the checking. It is imported at the first answer; without it, there are no passkeys.
 """
@@ -11,20 +11,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from personal_auth import audit
 from personal_auth.audit import Event
+from personal_auth.challenges import Challenges
 from personal_auth.errors import WrongPasskey
 from personal_auth.identity import Identity
 from personal_auth.keyring import Keyring, NewPasskey, Passkey
 from personal_auth.limits import Limits
 from personal_auth.records import Records
-from personal_auth.sealing import BrokenSeal, Sealer, digest, from_text, same, to_text
-from personal_auth.store import Put
+from personal_auth.sealing import Sealer, from_text, to_text
 
 if TYPE_CHECKING:
     from webauthn.authentication.verify_authentication_response import VerifiedAuthentication
@@ -34,7 +33,6 @@ T = TypeVar("T")
 SIGN_IN, ENROL = "passkey-sign-in", "passkey-enrol"
 ALGORITHMS = (-8, -7, -257)  # EdDSA, ES256, RS256 (RFC 9053 §2, RFC 8812 §2)
 CREDENTIAL_CHARS = 1366  # base64url of the longest credential id, 1,023 bytes
-AGAIN = "Try again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +58,9 @@ class Passkeys:
         clock: Callable[[], float],
     ) -> None:
         self._keyring = keyring
-        self._records = records
         self._sealer = sealer
         self._identity = identity
-        self._limits = limits
-        self._clock = clock
+        self._challenges = Challenges(records, sealer, limits, clock)
 
     def sign_in_offer(self, bound_to: str) -> Offer:
         """Returns what a page needs to let the owner sign in by any passkey of this server.
@@ -72,9 +68,9 @@ class Passkeys:
         Args:
             bound_to: What only this browser, and this page of it, will have when it answers.
         """
-        challenge = self._challenge(SIGN_IN, bound_to)
+        challenge = self._challenges.make(SIGN_IN, bound_to)
         options = {
-            "challenge": self._bytes_of(challenge),
+            "challenge": to_text(self._challenges.to_sign(challenge)),
             "rpId": self._identity.host,
             "userVerification": "required",
         }
@@ -82,11 +78,11 @@ class Passkeys:
 
     async def enrol_offer(self, bound_to: str) -> Offer:
         """Returns what a page needs to let the owner make a passkey on a device without one."""
-        challenge = self._challenge(ENROL, bound_to)
+        challenge = self._challenges.make(ENROL, bound_to)
         place = self._identity.issuer.partition("://")[2]
         known = [each.credential for each in await self._keyring.listed() if each.works]
         options = {
-            "challenge": self._bytes_of(challenge),
+            "challenge": to_text(self._challenges.to_sign(challenge)),
             "rp": {"id": self._identity.host, "name": place},
             "user": {"id": self._user(), "name": f"Owner of {place}", "displayName": "Owner"},
             "pubKeyCredParams": [{"type": "public-key", "alg": alg} for alg in ALGORITHMS],
@@ -106,21 +102,16 @@ class Passkeys:
         Raises:
             WrongPasskey: It is none of the owner's, or did not answer this challenge here and now.
         """
-        expected = self._open(SIGN_IN, challenge, bound_to)
+        expected = self._challenges.open(SIGN_IN, challenge, bound_to)
         response, credential = _read(answer)
-        passkey = await self._keyring.find(credential)
-        if passkey is None:
-            raise WrongPasskey(
-                "This passkey is not known here: it was removed, or made for another server."
-                " Choose another one."
-            )
-        user = response["response"].get("userHandle")
-        if user and not same(str(user), self._user()):
-            raise WrongPasskey(f"The passkey was made for another server. {AGAIN}")
-        verified = await _guarded(lambda: self._verify(response, expected, passkey))
+        key = (await self._known(credential)).public_key
+        if response["response"].get("userHandle") not in (None, "", self._user()):
+            raise _unknown()
+        verified = await _guarded(lambda: self._verify(response, expected, key))
         if not verified.user_verified:
             raise _unverified()
-        await self._use_up(challenge)
+        await self._challenges.use_up(challenge)
+        passkey = await self._known(credential)  # as it is now: another use may have come between
         if (verified.new_sign_count or passkey.count) and verified.new_sign_count <= passkey.count:
             audit.record(Event.PASSKEY_CLONED, passkey=passkey.id, name=passkey.name)
             raise WrongPasskey(
@@ -139,16 +130,22 @@ class Passkeys:
             WrongPasskey: It was not made for this challenge here and now.
             InvalidRequest: There is no room, or it is enrolled already.
         """
-        expected = self._open(ENROL, challenge, bound_to)
+        expected = self._challenges.open(ENROL, challenge, bound_to)
         response, _ = _read(answer)
         new, user_verified = await _guarded(lambda: self._verify_new(response, expected))
         if not user_verified:
             raise _unverified()
-        await self._use_up(challenge)
+        await self._challenges.use_up(challenge)
         return await self._keyring.add(new, name, address)
 
+    async def _known(self, credential: str) -> Passkey:
+        passkey = await self._keyring.find(credential)
+        if passkey is None:
+            raise _unknown()
+        return passkey
+
     def _verify(
-        self, response: dict[str, Any], expected: bytes, passkey: Passkey
+        self, response: dict[str, Any], expected: bytes, public_key: str
     ) -> VerifiedAuthentication:
         from webauthn import verify_authentication_response
 
@@ -158,7 +155,7 @@ class Passkeys:
             expected_challenge=expected,
             expected_rp_id=self._identity.host,
             expected_origin=self._identity.origin,
-            credential_public_key=from_text(passkey.public_key),
+            credential_public_key=from_text(public_key),
             # 0 and no verification: what is told of a copy, and of a device without a lock,
             # is told only of an answer whose signature is good.
             credential_current_sign_count=0,
@@ -184,41 +181,6 @@ class Passkeys:
             synced=verified.credential_device_type == CredentialDeviceType.MULTI_DEVICE,
         )
         return new, verified.user_verified
-
-    def _challenge(self, purpose: str, bound_to: str) -> str:
-        value = {
-            "nonce": secrets.token_urlsafe(24),
-            "for": digest(bound_to),
-            "exp": self._clock() + self._limits.ticket_seconds,
-        }
-        return self._sealer().seal(purpose, value)
-
-    def _open(self, purpose: str, challenge: str, bound_to: str) -> bytes:
-        """Returns the bytes that the authenticator must have signed.
-
-        Raises:
-            WrongPasskey: The challenge was altered, is too old, or another page's.
-        """
-        try:
-            sealed = self._sealer().unseal(purpose, challenge)
-        except BrokenSeal as error:
-            raise WrongPasskey(f"The page's challenge was altered on its way. {AGAIN}") from error
-        if self._clock() >= sealed["exp"]:
-            raise WrongPasskey(f"The page was open for too long. {AGAIN}")
-        if not same(sealed["for"], digest(bound_to)):
-            raise WrongPasskey(f"The passkey answered another page than this one. {AGAIN}")
-        return from_text(self._bytes_of(challenge))
-
-    def _bytes_of(self, challenge: str) -> str:
-        """Returns in base64url what the authenticator signs for a sealed challenge."""
-        return to_text(self._sealer().mac("passkey-challenge", challenge.encode()))
-
-    async def _use_up(self, challenge: str) -> None:
-        # Only now: whoever gets here holds a passkey of the owner's, or the owner's session.
-        life = 2 * self._limits.ticket_seconds
-        used = Put("challenges", digest(challenge), {"exp": self._clock() + life}, life)
-        if not await self._records.claim(used):
-            raise WrongPasskey(f"The passkey’s answer was used already. {AGAIN}")
 
     def _user(self) -> str:
         """Returns the user handle: one for each server, so that two on one host keep apart."""
@@ -254,7 +216,7 @@ async def _guarded(verify: Callable[[], T]) -> T:
     except Exception as error:
         raise WrongPasskey(
             "The passkey’s answer does not fit: it was not made at this address for this page, or"
-            f" was altered. {AGAIN}"
+            " was altered. Try again."
         ) from error
 
 
@@ -267,6 +229,13 @@ def _refuse_framed(response: dict[str, Any]) -> None:
         raise ValueError("within another page")
 
 
+def _unknown() -> WrongPasskey:
+    return WrongPasskey(
+        "This passkey is not known here: it was removed, or made for another server. Choose"
+        " another one."
+    )
+
+
 def _unverified() -> WrongPasskey:
     return WrongPasskey(
         "The device did not check that it is you: turn on its screen lock (fingerprint, face or"
@@ -275,4 +244,4 @@ def _unverified() -> WrongPasskey:
 
 
 def _malformed() -> WrongPasskey:
-    return WrongPasskey(f"The browser’s answer cannot be read. {AGAIN}")
+    return WrongPasskey("The browser’s answer cannot be read. Try again.")

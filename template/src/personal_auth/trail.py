@@ -17,11 +17,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from personal_auth import audit, trailfile
+from personal_auth import audit
 from personal_auth.audit import Event
 from personal_auth.trailfile import Entry as Entry
-from personal_auth.trailfile import TrailFile, is_damaged, put_aside
-from personal_auth.trailfile import TrailUnreadable as TrailUnreadable
+from personal_auth.trailfile import TrailFile, is_damaged, put_aside, reason
+from personal_auth.trailread import TrailUnreadable as TrailUnreadable
+from personal_auth.trailread import read
 
 TRAIL_FILE = "trail.sqlite3"
 LOST = "entries_lost"
@@ -40,6 +41,7 @@ CURE = (
     "Calls and events are not kept until it can be written: make room on the disk, or give the"
     " server's user the right to write this file and its folder."
 )
+BY_ANYBODY = {*audit.BY_ANYBODY, Event.WRONG_PASSWORD}
 OWN = {Event.TRAIL_FAILED, Event.TRAIL_BACK}  # as entries they would feed themselves
 
 
@@ -106,13 +108,13 @@ class Trail:
             return not self._waiting
 
     def read(self, **asked: Any) -> list[Entry]:
-        """Returns entries as `trailfile.read` does, with what was noted until now.
+        """Returns entries as `trailread.read` does, with what was noted until now.
 
         Raises:
             TrailUnreadable: The file cannot be read.
         """
         self.flush(READ_SECONDS)
-        return trailfile.read(self.path, **asked)
+        return read(self.path, **asked)
 
     def close(self) -> None:
         """Writes what waits, as far as the disk lets it; `open` begins again."""
@@ -137,6 +139,7 @@ class Trail:
             address=rest.pop("address", ""),
             event=str(event),
             fields=rest,
+            anybody=event in BY_ANYBODY,
         )
         self.note(entry)
 
@@ -262,4 +265,4 @@ class _Writer:
     def _say_failed(self, error: Exception, note: str = CURE) -> None:
         if not self._failed:
             self._failed = True
-            audit.record(Event.TRAIL_FAILED, note, reason=trailfile.reason(error))
+            audit.record(Event.TRAIL_FAILED, note, reason=reason(error))

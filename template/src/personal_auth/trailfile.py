@@ -10,13 +10,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 TEXT_CHARS = 120
@@ -30,22 +27,16 @@ STEPS = (  # to each version from the one before; a later one may only add colum
     """CREATE TABLE entries (
         id INTEGER PRIMARY KEY, at REAL NOT NULL, kind TEXT NOT NULL, grant_id TEXT, client TEXT,
         tool TEXT, outcome TEXT, milliseconds REAL, address TEXT, event TEXT, fields TEXT,
-        arguments TEXT
+        arguments TEXT, anybody INTEGER
     )""",
+    "CREATE INDEX entries_by_time ON entries (at)",
 )
-COLUMNS = (
-    "at, kind, grant_id, client, tool, outcome, milliseconds, address, event, fields, arguments"
-)
-INSERT = f"INSERT INTO entries ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-SELECT = f"""SELECT id, {COLUMNS} FROM entries
-    WHERE at >= ? AND id < ? AND (? IS NULL OR grant_id = ?) AND (? IS NULL OR kind = ?)
-    ORDER BY id DESC LIMIT ?"""  # noqa: S608 - constants only
-OLDEST = """DELETE FROM entries WHERE id <= (
-    SELECT min(id) + CAST((max(id) - min(id)) * ? AS INTEGER) FROM entries)"""
-
-
-class TrailUnreadable(Exception):
-    """The trail cannot be read; the message is one sentence."""
+COLUMNS = """at, kind, grant_id, client, tool, outcome, milliseconds, address, event, fields,
+    arguments, anybody"""
+INSERT = f"INSERT INTO entries ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+COUNT = "SELECT count(*), count(anybody) FROM entries"
+OLDEST = """DELETE FROM entries WHERE id IN (
+    SELECT id FROM entries WHERE anybody OR ? ORDER BY id LIMIT ?)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +57,8 @@ class Entry:
     fields: dict[str, str] = field(default_factory=dict)
     arguments: str = ""
     """JSON, which may be cut."""
+    anybody: bool = False
+    """Whether strangers can cause it: the oldest of these go first while they are the most."""
     id: int = 0
     """Grows with each entry; given by the file."""
 
@@ -77,7 +70,7 @@ class TrailFile:
         self._path = path
         self._most_bytes = most_bytes
         self._db = _connect(path)
-        self._looks = _looks_of(path)
+        self._looks = looks_of(path)
 
     def write(self, entries: Sequence[Entry]) -> None:
         """Adds entries in one transaction, and takes out the oldest when there are too many.
@@ -102,7 +95,7 @@ class TrailFile:
 
     def is_in_place(self) -> bool:
         """Tells whether the file's name still leads to what is open."""
-        return self._looks is not None and _looks_of(self._path) == self._looks
+        return self._looks is not None and looks_of(self._path) == self._looks
 
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):
@@ -111,8 +104,10 @@ class TrailFile:
     def _make_room(self) -> bool:
         shrunk = False
         while (used := self._used()) > FULL * self._most_bytes:
-            too_much = 1 - EMPTIED_TO * self._most_bytes / used
-            if not self._db.execute(OLDEST, (too_much,)).rowcount:
+            entries, by_anybody = self._db.execute(COUNT).fetchone()
+            too_many = int(entries * (1 - EMPTIED_TO * self._most_bytes / used)) + 1
+            whichever = by_anybody <= entries / 2
+            if not self._db.execute(OLDEST, (whichever, too_many)).rowcount:
                 break
             shrunk = True
         return shrunk
@@ -144,80 +139,16 @@ def put_aside(path: Path) -> Path:
     return aside
 
 
-def read(
-    path: Path,
-    *,
-    since: float = 0.0,
-    limit: int = 100,
-    before: int | None = None,
-    grant: str | None = None,
-    kind: str | None = None,
-) -> list[Entry]:
-    """Returns entries, the newest first; nothing is written, whether a server writes or not.
-
-    Args:
-        path: The file; without one there are no entries.
-        since: A POSIX time.
-        limit: How many at most.
-        before: The `id` of the entry that ended the page before.
-        grant: Only those of one connection.
-        kind: Only calls, or only events of the gate.
-
-    Raises:
-        TrailUnreadable: There is a file that cannot be read.
-    """
-    most = before if before is not None else 2**63 - 1
-    asked = (since, most, grant, grant, kind, kind, limit)
-    try:
-        if _looks_of(path) is None:
-            return []
-        try:
-            found = _select(path, "ro", asked)
-        except sqlite3.OperationalError as error:
-            if not _needs_rollback(error):
-                raise
-            with _copied(path) as copy:  # a server died while it wrote: ended in a copy
-                found = _select(copy, "rw", asked)
-        return [_entry(row) for row in found]
-    except (sqlite3.Error, OSError, ValueError) as error:
-        cure = "give this user the right to read it; if it is damaged, move it away"
-        raise TrailUnreadable(f"{path} cannot be read ({reason(error)}): {cure}.") from error
-
-
 def reason(error: Exception) -> str:
     """Returns what may be said of a failure: never a text that may hold what was written."""
     name = getattr(error, "sqlite_errorname", None)
     return getattr(error, "strerror", None) or name or type(error).__name__
 
 
-def _select(path: Path, mode: str, asked: tuple[object, ...]) -> list[tuple[Any, ...]]:
-    with contextlib.closing(
-        sqlite3.connect(_uri(path, mode), uri=True, timeout=BUSY_SECONDS)
-    ) as db:
-        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'entries'").fetchone():
-            return []  # it has just been created
-        return db.execute(SELECT, asked).fetchall()
-
-
-def _needs_rollback(error: sqlite3.Error) -> bool:
-    code = error.sqlite_errorcode
-    return code in {sqlite3.SQLITE_READONLY_ROLLBACK, sqlite3.SQLITE_CANTOPEN}
-
-
-@contextlib.contextmanager
-def _copied(path: Path) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / path.name
-        for ending in ("", "-journal"):
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copyfile(f"{path}{ending}", f"{copy}{ending}")
-        yield copy
-
-
 def _connect(path: Path) -> sqlite3.Connection:
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    db = sqlite3.connect(_uri(path, "rw"), uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    db = sqlite3.connect(uri(path, "rw"), uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     try:
         with contextlib.suppress(OSError):  # whoever may not, has found it so
             os.chmod(path, 0o600)
@@ -246,11 +177,11 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _uri(path: Path, mode: str) -> str:
+def uri(path: Path, mode: str) -> str:
     return f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
 
 
-def _looks_of(path: Path) -> tuple[int, int] | None:
+def looks_of(path: Path) -> tuple[int, int] | None:
     with contextlib.suppress(FileNotFoundError):
         status = path.stat()
         return status.st_dev, status.st_ino
@@ -268,6 +199,7 @@ def _row(entry: Entry) -> tuple[object, ...]:
         clean(entry.event) or None,
         json.dumps(fields, ensure_ascii=False) if fields else None,
         clean(entry.arguments, ARGUMENTS_CHARS) or None,
+        entry.anybody or None,
     )
 
 
@@ -276,21 +208,3 @@ def clean(text: str, chars: int = TEXT_CHARS) -> str:
     if len(text) > chars:
         text = f"{text[: chars - 1]}…"
     return text if text.isprintable() else "".join(c if c.isprintable() else "_" for c in text)
-
-
-def _entry(row: tuple[Any, ...]) -> Entry:
-    number, at, kind, grant, client, tool, outcome, took, address, event, fields, arguments = row
-    return Entry(
-        at=at,
-        kind=kind,
-        grant=grant or "",
-        client=client or "",
-        tool=tool or "",
-        outcome=outcome or "",
-        milliseconds=took,
-        address=address or "",
-        event=event or "",
-        fields=json.loads(fields or "{}"),
-        arguments=arguments or "",
-        id=number,
-    )

@@ -18,7 +18,7 @@ from typing import Any
 from fastmcp import FastMCP
 
 from personal_auth.trail import TRAIL_FILE, Entry, Trail
-from personal_auth.trailfile import read
+from personal_auth.trailread import read
 from personal_server.settings import SettingRefused, Settings, load
 
 SECONDS = {"s": 1, "m": 60, "h": 60 * 60, "d": 24 * 60 * 60, "w": 7 * 24 * 60 * 60}
