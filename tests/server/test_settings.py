@@ -162,6 +162,20 @@ HASH = "$argon2id$v=19$m=19456,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$" + "A" * 43
         ("MCP_TRUSTED_PROXIES", "my-proxy", "172.16.0.0/12"),
         ("MCP_LOG_FORMAT", "xml", "'text' or 'json'"),
         ("MCP_RESPONSES", "stream", "'json' or 'sse'"),
+        ("MCP_NOTIFY_URL", "ntfy.sh/SECRET", "neither https:// nor http://, as in https://ntfy.sh"),
+        ("MCP_NOTIFY_URL", "ftp://ntfy.sh/SECRET", "neither https:// nor http://"),
+        ("MCP_NOTIFY_URL", "https:///SECRET", "write it as in https://ntfy.sh"),
+        ("MCP_NOTIFY_URL", "https://ntfy.sh:70000/SECRET", "write it as in"),
+        ("MCP_NOTIFY_URL", "https://ntfy.sh/SECRET topic", "write it as in"),
+        ("MCP_NOTIFY_URL", "https://ntfy.sh\\@evil.example/SECRET", "write it as in"),
+        ("MCP_NOTIFY_URL", "https://u:p@SECRET@ntfy.sh/x", "write it as in"),
+        ("MCP_NOTIFY_URL", "https://[::1/SECRET", "write it as in"),
+        ("MCP_NOTIFY_URL", "https://ntfy.sh/x#SECRET", "write it as in"),
+        ("MCP_NOTIFY_URL", "https://ntfy\u3002sh/SECRET", "write it as in"),
+        ("MCP_NOTIFY_URL", "http://ntfy.sh/SECRET", "it must begin with https"),
+        ("MCP_NOTIFY_URL", "http://8.8.8.8/SECRET", "it must begin with https"),
+        ("MCP_NOTIFY_URL", "http://134744072/SECRET", "it must begin with https"),
+        ("MCP_NOTIFY_URL", "http://[2001:db8::1]/SECRET", "it must begin with https"),
         ("MCP_STORAGE_URL", "mysql://localhost/state", "redis://, rediss:// and postgresql://"),
         ("MCP_STORAGE_URL", "redis://:pa/SECRET@localhost:6379/0", "percent codes"),
         ("MCP_STORAGE_URL", "redis://:pa@SECRET@localhost:6379/0", "percent codes"),
@@ -195,6 +209,26 @@ def test_a_bad_setting_is_one_sentence_that_names_it_and_the_cure(
     assert "SECRET" not in sentence
     if name == "MCP_PASSWORD":
         assert value not in sentence
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("https://ntfy.sh/topic", "https://user:p%40ss@ntfy.example.com:8443/topic?up=1"),
+        *("http://localhost:8080/topic", "http://127.0.0.1/topic", "http://[::1]:8080/topic"),
+        *("http://192.168.1.2/topic", "http://10.0.0.2", "http://[fd00::1]/t", "http://ntfy/topic"),
+        *("http://my_ntfy:80/topic", "http://nas.local/topic", "http://ntfy.home.arpa/topic"),
+    ],
+)
+def test_a_webhook_may_be_anywhere_by_https_and_nearby_by_http(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("MCP_NOTIFY_URL", url)
+
+    loaded = load()
+
+    assert loaded.notify_url == url
+    assert url not in repr(loaded)
 
 
 def test_of_a_setting_that_is_written_twice_the_last_holds_for_the_server_and_its_tools(

@@ -16,6 +16,7 @@ from fastmcp.server.dependencies import get_access_token
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 
 from personal_auth.addresses import caller
+from personal_auth.reading import Withheld
 from personal_auth.trail import Entry, Trail
 
 
@@ -26,7 +27,6 @@ class Calls(Middleware):
         trail: Where; None only counts.
         called: Is told the connection of each call, to count it.
         named: The tools whose arguments are kept too, as clients see their names.
-        refusals: What is raised for a tool that the connection may not call.
     """
 
     def __init__(
@@ -34,12 +34,10 @@ class Calls(Middleware):
         trail: Trail | None,
         called: Callable[[str], None] | None = None,
         named: Collection[str] = (),
-        refusals: tuple[type[Exception], ...] = (AuthorizationError,),
     ) -> None:
         self._trail = trail
         self._called = called
         self._named = frozenset(named)
-        self._refusals = refusals
 
     async def on_call_tool(
         self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]
@@ -51,7 +49,7 @@ class Calls(Middleware):
             result = await call_next(context)
             outcome = "error" if getattr(result, "is_error", False) else "ok"
             return result
-        except self._refusals:
+        except (AuthorizationError, Withheld):
             outcome = "refused"
             raise
         except NotFoundError:

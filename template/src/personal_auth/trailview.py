@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from personal_auth.audit import BY_ANYBODY, Event
-from personal_auth.trail import LOST
+from personal_auth.audit import Event
+from personal_auth.trail import BY_ANYBODY, LOST
 from personal_auth.trailfile import Entry
 
-BY_STRANGERS = BY_ANYBODY | {Event.WRONG_PASSWORD}
 OUTCOMES = {"ok": "done", "error": "failed", "refused": "refused", "unknown": "no such tool"}
 EVENTS: Mapping[str, str] = {
     Event.URL_CHANGED: "The server’s address changed",
@@ -87,7 +86,7 @@ def lines(entries: Iterable[Entry], names: Mapping[str, str], most: int) -> list
 
 def _same(entry: Entry) -> tuple[str, ...]:
     """Returns by what an entry that strangers can cause is the same as the next; else nothing."""
-    return (entry.event, entry.client, entry.address) if entry.event in BY_STRANGERS else ()
+    return (entry.event, entry.client, entry.address) if entry.event in BY_ANYBODY else ()
 
 
 def _line(entry: Entry, names: Mapping[str, str]) -> Line:

@@ -26,7 +26,7 @@ from personal_auth.errors import StoreUnavailable
 from personal_auth.readiness import Readiness
 from personal_auth.reading import HeldToReading
 from personal_auth.remote import reach
-from personal_server import logs, shipped, trail
+from personal_server import logs, notify, shipped, trail
 from personal_server.sentences import OneSentence
 from personal_server.settings import Settings, answers, project_root, url_difference
 from personal_server.tools import ToolRefused, add_tools
@@ -106,25 +106,26 @@ def run(settings: Settings) -> None:
     listener = listen(settings.host, settings.port)
     _say_where(settings)
     _say_what_was_changed()
-    server.run(
-        transport="streamable-http",
-        sockets=[listener],
-        path="/mcp",
-        stateless_http=True,
-        json_response=settings.responses == "json",
-        show_banner=False,
-        # personal_auth stands before every route with a rule for each path; FastMCP's guard has
-        # one for all and would refuse the browsers that may use /token.
-        host_origin_protection=False,
-        uvicorn_config={
-            "access_log": False,  # its lines hold query strings
-            "log_config": None,
-            "proxy_headers": False,
-            "ws": "none",
-            "server_header": False,
-            "timeout_graceful_shutdown": STOP_SECONDS,
-        },
-    )
+    with notify.told(settings):
+        server.run(
+            transport="streamable-http",
+            sockets=[listener],
+            path="/mcp",
+            stateless_http=True,
+            json_response=settings.responses == "json",
+            show_banner=False,
+            # personal_auth stands before every route with a rule for each path; FastMCP's guard has
+            # one for all and would refuse the browsers that may use /token.
+            host_origin_protection=False,
+            uvicorn_config={
+                "access_log": False,  # its lines hold query strings
+                "log_config": None,
+                "proxy_headers": False,
+                "ws": "none",
+                "server_header": False,
+                "timeout_graceful_shutdown": STOP_SECONDS,
+            },
+        )
 
 
 def _try_store(settings: Settings) -> None:

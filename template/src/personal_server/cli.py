@@ -1,24 +1,20 @@
-"""The commands: serve, password, connections, clients, trail, backup, restore, state, doctor."""
+"""The commands: each is a function of its module, and what it refuses is one sentence."""
 
 from __future__ import annotations
 
-import asyncio
-import getpass
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from personal_auth import StartRefused
 from personal_auth.errors import Refused
-from personal_auth.owner import generate_password, hash_password
-from personal_server.settings import (
-    SHORTEST_PASSWORD,
-    SettingRefused,
-    Settings,
-    answers,
-    load,
-    publish,
-)
+from personal_server.settings import SettingRefused, answers, load, publish
+
+if TYPE_CHECKING:
+    from cyclopts import App
+
+ALONE = ""  # what the name of a group of commands does by itself
 
 
 def main() -> None:
@@ -50,42 +46,6 @@ def serve() -> None:
     volumes.check(settings)
     publish()
     app.run(settings)
-
-
-def password(*, hash: bool = False, revoke_all: bool = False) -> None:
-    """Set the owner's password; every browser is signed out. Works while the server runs.
-
-    Asks for it on a terminal, else reads one line from standard input; an empty one is replaced
-    by a generated password, which is printed.
-
-    Parameters
-    ----------
-    hash
-        Print the line for .env instead of storing anything.
-    revoke_all
-        Also disconnect every client.
-    """
-    if hash:
-        chosen, generated = _ask_password()
-        if generated:
-            print(f"The password, shown only this once: {chosen}", file=sys.stderr)
-        print(f"MCP_PASSWORD='{hash_password(chosen)}'")
-        return
-    settings = load()
-    if settings.password is not None:
-        raise SettingRefused(
-            "The password is set by MCP_PASSWORD, in the environment or in .env: change it there"
-            " and restart the server."
-        )
-    chosen, generated = _ask_password()
-    asyncio.run(_set_password(settings, chosen, revoke_all))
-    if generated:
-        print(f"The new password, shown only this once:\n\n    {chosen}\n")
-    print("The password is changed; every browser is signed out.")
-    if revoke_all:
-        print("Every client is disconnected.")
-    else:
-        print("Connected clients stay connected; --revoke-all disconnects them.")
 
 
 def clients(*client: str, qr: bool = False) -> None:
@@ -120,37 +80,13 @@ def doctor() -> None:
     sys.exit(any(finding.cure for finding in findings))
 
 
-async def _set_password(settings: Settings, chosen: str, revoke_all: bool) -> None:
-    from personal_server import app
-
-    async with app.provider(settings).service.for_a_command() as service:
-        await service.owner.change_password(chosen)
-        if revoke_all:
-            await service.connections.revoke_all()
-
-
-def _ask_password() -> tuple[str, bool]:
-    """Returns a password and whether it was generated."""
-    if sys.stdin.isatty():
-        chosen = getpass.getpass("New password (empty for a generated one): ")
-        if chosen and getpass.getpass("Once more: ") != chosen:
-            raise SettingRefused("The two passwords differ: nothing was changed.")
-    else:
-        chosen = sys.stdin.readline().rstrip("\r\n")
-    if not chosen:
-        return generate_password(), True
-    if len(chosen) < SHORTEST_PASSWORD:
-        raise SettingRefused(
-            f"The password needs at least {SHORTEST_PASSWORD} characters: nothing was changed."
-        )
-    return chosen, False
-
-
 def _commands() -> None:
     import cyclopts
 
-    from personal_server import connections, state, trail
+    from personal_server import trail
     from personal_server.backup import backup
+    from personal_server.notify import notify
+    from personal_server.password import password
     from personal_server.restore import restore
 
     app = cyclopts.App(
@@ -158,17 +94,55 @@ def _commands() -> None:
     )
     app.default(serve)
     commands: list[Callable[..., None]] = [serve, password, clients, backup, restore, doctor]
-    for command in commands:
+    for command in [*commands, notify]:
         app.command(command)
-    listing = cyclopts.App(name="connections", help="See and end connections.")
-    listing.default(connections.show)
-    listing.command(connections.revoke)
-    app.command(listing)
+    for group in _groups():
+        app.command(group)
     app.command(trail.show, name="trail")
-    storing = cyclopts.App(name="state", help="Take the state to another store.")
-    storing.command(state.move_to, name="move")
-    app.command(storing)
     app()
+
+
+def _groups() -> Iterator[App]:
+    from personal_server import connections, passkeys, sessions, state, tokens
+
+    yield _group(
+        "connections",
+        "See, name, narrow and end connections.",
+        {
+            ALONE: connections.show,
+            "revoke": connections.revoke,
+            "name": connections.name,
+            "read-only": connections.read_only,
+        },
+    )
+    yield _group(
+        "token",
+        "Make, see and end tokens for scripts.",
+        {ALONE: tokens.show, "create": tokens.create, "revoke": tokens.revoke},
+    )
+    yield _group(
+        "passkeys",
+        "See, name and remove passkeys.",
+        {ALONE: passkeys.show, "name": passkeys.name, "remove": passkeys.remove},
+    )
+    yield _group(
+        "sessions",
+        "See in which browsers you are signed in, and sign out there.",
+        {ALONE: sessions.show, "end": sessions.end},
+    )
+    yield _group("state", "Take the state to another store.", {"move": state.move_to})
+
+
+def _group(name: str, purpose: str, commands: dict[str, Callable[..., None]]) -> App:
+    import cyclopts
+
+    group = cyclopts.App(name=name, help=purpose)
+    for word, command in commands.items():
+        if word == ALONE:
+            group.default(command)
+        else:
+            group.command(command, name=word)
+    return group
 
 
 def _is_sentence(error: Exception) -> bool:

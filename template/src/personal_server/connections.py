@@ -1,38 +1,38 @@
-"""The commands that show and end connections; each works while the server runs and without it."""
+"""The commands that show, name, narrow and end connections."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 import re
-import sys
-from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
-from personal_auth.connections import Connections
+from cyclopts import Parameter
+
+from personal_auth.connections import Listed
 from personal_auth.identity import LOOPBACK_HOSTS
+from personal_auth.ownerview import is_token
+from personal_server.commands import distance, iso, print_json, print_table, with_service
 from personal_server.settings import SettingRefused, load
 
 PLACE = re.compile(r"(?:https?://)?(\[[^\]]*\]|[^/?#:]*)")  # the host of a URL, or its own scheme
+Name = Annotated[str, Parameter(allow_leading_hyphen=True)]
 
 
 def show(*, json: bool = False) -> None:
-    """List what is connected.
+    """List what is connected, tokens for scripts included.
 
     Parameters
     ----------
     json
         Print a list of objects instead of a table.
     """
-    found = _with_connections(lambda connections: connections.all())
-    rows = [_row(gid, grant) for gid, grant in found.items()]
+    found = with_service(lambda service: service.connections.listed())
     if json:
-        print(_json(rows))
-    elif not rows:
+        print_json([row(each) for each in found])
+    elif not found:
         print("Nothing is connected.")
     else:
-        _table(rows)
+        _table(found)
 
 
 def revoke(id: str | None = None, /, *, all: bool = False) -> None:
@@ -50,55 +50,95 @@ def revoke(id: str | None = None, /, *, all: bool = False) -> None:
             "Name one connection by its id, as `connections` shows it, or say --all."
         )
     if id is None:
-        _with_connections(lambda connections: connections.revoke_all())
+        with_service(lambda service: service.connections.revoke_all())
         print("Every client is disconnected.")
-    elif _with_connections(lambda connections: connections.revoke(id)):
+    elif with_service(lambda service: service.connections.revoke(id)):
         print(f"{id} is disconnected.")
     else:
-        raise SettingRefused(f"There is no connection {id}: `connections` shows their ids.")
+        raise _unknown(id)
 
 
-def _with_connections(use: Callable[[Connections], Coroutine[Any, Any, Any]]) -> Any:
-    from personal_server import app
+def name(id: str, name: Name, /) -> None:
+    """Give a connection a name of your own.
 
-    async def run() -> Any:
-        async with app.provider(load()).service.for_a_command() as service:
-            return await use(service.connections)
+    Parameters
+    ----------
+    id
+        The connection's id, as `connections` shows it.
+    name
+        What you call it; an empty one, "", takes yours away again.
+    """
+    if not with_service(lambda service: service.connections.rename(id, name)):
+        raise _unknown(id)
+    print(f"{id} has the name you gave it." if name.strip() else f"{id} has no name of yours.")
 
-    return asyncio.run(run())
+
+def read_only(id: str, /, *, off: bool = False) -> None:
+    """Let a connection call only tools that read; it holds from the next request on.
+
+    Parameters
+    ----------
+    id
+        The connection's id, as `connections` shows it.
+    off
+        Let it do all that it was granted again.
+    """
+    if not with_service(lambda service: service.connections.narrow(id, not off)):
+        raise _unknown(id)
+    if off:
+        print(f"{id} may do again all that it was granted.")
+    else:
+        print(f"{id} may only read.")
 
 
-def _row(gid: str, grant: dict[str, Any]) -> dict[str, Any]:
-    created = datetime.fromtimestamp(grant["created"], UTC)
+def row(each: Listed) -> dict[str, Any]:
+    """Returns what programs are told of a connection; keys are added and never taken away."""
     return {
-        "id": gid,
-        "client": grant["client"]["name"],
-        "redirect_uris": grant["client"]["redirect_uris"],
-        "address": grant["resource"],
-        "scopes": grant["scopes"],
-        "created": created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "id": each.id,
+        "client": each.client.name,
+        "redirect_uris": list(each.client.redirect_uris),
+        "address": each.resource,
+        "scopes": list(each.scopes),
+        "created": iso(each.created),
+        "kind": "token" if is_token(each.client) else "client",
+        "name": each.own_name,
+        "verified_host": each.client.verified_host,
+        "read_only": each.read_only,
+        "expires": iso(each.expires),
+        "last_used": iso(each.last_used),
+        "calls": each.calls,
+        "last_address": each.address,
     }
 
 
-def _json(rows: list[dict[str, Any]]) -> str:
-    return json.dumps(rows, indent=2, ensure_ascii=False)
+def may(each: Listed) -> str:
+    """Returns what a connection may do, in a word."""
+    return "read" if each.read_only else "everything"
 
 
-def _table(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+def _table(found: Sequence[Listed]) -> None:
     here = f"{load().public_url}/mcp"
-    moved = any(row["address"] != here for row in rows)
-    columns = ["id", "client (its own name)", "returns to", "connected since"]
-    table = Table(*columns, *["made for"] * moved, box=None)
-    for row in rows:
-        name, place = row["client"] or "without a name", returns_to(row["redirect_uris"])
-        cells = [row["id"], Text(name), Text(place), row["created"]]
-        table.add_row(*cells, *[Text(row["address"])] * moved)
-    whole_lines = None if sys.stdout.isatty() else 1000  # for grep and the like
-    Console(file=sys.stdout, width=whole_lines).print(table)
+    moved = any(each.resource != here for each in found)
+    named = any(each.own_name for each in found)
+    columns = ["id", "client (its own name)", *["your name"] * named, "returns to", "may"]
+    columns += ["last used", "calls", "from", "connected since", *["made for"] * moved]
+    print_table(columns, [_cells(each, named, moved) for each in found])
+
+
+def _cells(each: Listed, named: bool, moved: bool) -> list[str]:
+    place = "a token" if is_token(each.client) else returns_to(list(each.client.redirect_uris))
+    return [
+        each.id,
+        each.client.name or "without a name",
+        *[each.own_name] * named,
+        place,
+        may(each),
+        distance(each.last_used),
+        str(each.calls),
+        each.address,
+        str(iso(each.created)),
+        *[each.resource] * moved,
+    ]
 
 
 def returns_to(redirect_uris: list[str]) -> str:
@@ -106,3 +146,7 @@ def returns_to(redirect_uris: list[str]) -> str:
     matches = [PLACE.match(uri) for uri in redirect_uris]
     places = [match[1] for match in matches if match and match[1]]
     return ", ".join(dict.fromkeys("localhost" if p in LOOPBACK_HOSTS else p for p in places))
+
+
+def _unknown(id: str) -> SettingRefused:
+    return SettingRefused(f"There is no connection {id}: `connections` shows their ids.")

@@ -12,7 +12,7 @@ from pathlib import Path
 from personal_auth import StartRefused, __version__
 from personal_auth.errors import StoreUnavailable
 from personal_auth.remote import named, reach
-from personal_server import app, shipped, trail
+from personal_server import app, shipped, trail, webhook
 from personal_server.settings import (
     SettingRefused,
     Settings,
@@ -87,6 +87,7 @@ def _server() -> Iterator[Finding]:
     if difference := url_difference(settings):
         yield Finding("the public URL is not the one in docs/ and deploy/", difference)
     yield _believed(settings)
+    yield _told(settings)
     if settings.storage_url is not None:
         yield _store(settings.storage_url, settings.state_dir)
     yield _tools(settings)
@@ -100,6 +101,15 @@ def _believed(settings: Settings) -> Finding:
         "nobody is named whose X-Forwarded-For it may believe",
         f"Name what leads {settings.public_url} to this server in MCP_TRUSTED_PROXIES, as in"
         " docs/deploying.md: until then strangers and you count as one address.",
+    )
+
+
+def _told(settings: Settings) -> Finding:
+    if settings.notify_url is None:
+        return Finding("nobody is told of new connections; MCP_NOTIFY_URL names a webhook for it")
+    return Finding(
+        f"new connections are told to {webhook.named(settings.notify_url)}; `notify` sends a trial"
+        " word"
     )
 
 

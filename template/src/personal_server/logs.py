@@ -65,6 +65,9 @@ def configure(log_format: Literal["text", "json"]) -> None:
                 "fastmcp": {"level": "WARNING", "handlers": [], "propagate": True},
                 # Its warnings are about single requests of anybody's.
                 "uvicorn": {"level": "ERROR", "handlers": [], "propagate": True},
+                # They log URLs and headers, also where a tool lets the rest say more.
+                "httpx2": {"level": "WARNING"},
+                "httpcore2": {"level": "WARNING"},
             },
         }
     )

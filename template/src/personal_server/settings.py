@@ -38,6 +38,7 @@ from personal_auth.registration import by_the_owner
 from personal_auth.remote import check_url
 from personal_server.envfile import PREFIX, bindings, written
 from personal_server.envfile import SettingRefused as SettingRefused
+from personal_server.webhook import check_url as check_webhook
 
 SHORTEST_PASSWORD = 12
 DOMAIN = re.compile(  # claude.ai, localhost, own.example:8443, cursor://anysphere.cursor-mcp
@@ -157,6 +158,7 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[Words, AfterValidator(_networks)] = ()
     log_format: Literal["text", "json"] = "text"
     responses: Literal["json", "sse"] = "json"
+    notify_url: Annotated[str, AfterValidator(check_webhook)] | None = Field(None, repr=False)
     require_volumes: bool = False
     trail_days: Annotated[int, Field(ge=0, le=10 * 365)] = 90
     trail_megabytes: Annotated[int, Field(ge=1, le=1024 * 1024)] = 32
