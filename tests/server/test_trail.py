@@ -81,7 +81,8 @@ def test_a_call_that_a_read_only_connection_may_not_make_is_one_that_was_refused
     run: Run, project: Path
 ) -> None:
     server = run()
-    token = command(project, "token", "create", "reader", "--read-only").stdout.strip()
+    made = command(project, "token", "create", "reader", "--read-only", MCP_PORT=str(server.port))
+    token = made.stdout.strip()
     reader = Connection(server.url, "", token, "")
     call(reader, "myserver_save", text="something")
     call(reader, "myserver_list")
