@@ -19,6 +19,7 @@ from personal_auth import Limits, PersonalAuthProvider, audit
 from personal_auth.audit import Event
 from personal_auth.errors import WrongPasskey
 from personal_auth.owner import Owner
+from personal_auth.trail import Trail
 from personal_server.logs import JsonLines
 from tests.auth.test_adoption import adopted, reference_state
 from tests.support.authenticator import Authenticator, enrol
@@ -178,6 +179,7 @@ def test_every_event_that_can_be_logged_is_logged_by_something(
     Site(tmp_path / "new", clock, password=None).stop()
     adopted(tmp_path / "old", clock, reference_state(clock)).stop()
     asyncio.run(_commands(tmp_path / "new"))
+    _break_and_mend_a_trail(tmp_path / "a folder")
 
     assert {each.get("event") for each in log.events} == set(Event)
 
@@ -207,6 +209,16 @@ async def _passkeys(owner: Owner) -> None:
     await owner.switch_password_off()
     await owner.switch_password_on()
     await owner.keyring.remove(passkey.id)
+
+
+def _break_and_mend_a_trail(path: Path) -> None:
+    path.mkdir()
+    trail = Trail(path)
+    trail.open()
+    trail.flush()
+    path.rmdir()
+    trail.flush()
+    trail.close()
 
 
 @dataclass

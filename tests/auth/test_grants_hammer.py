@@ -317,7 +317,8 @@ def test_a_refresh_that_read_the_grant_before_it_was_revoked_opens_nothing(
 
         refreshing = asyncio.create_task(house.replica(held).refresh(old.refresh, CLIENT))
         await held.reached.wait()
-        await (house.healthy.revoke_all() if by == "all" else house.healthy.revoke(house.id(page)))
+        connections = house.healthy.connections
+        await (connections.revoke_all() if by == "all" else connections.revoke(house.id(page)))
         held.go_on.set()
         fresh = await refreshing
 
@@ -340,7 +341,7 @@ def test_a_redeem_that_revoke_all_overtakes_opens_nothing(
 
         redeeming = asyncio.create_task(outcome(redeem(house.replica(held), code)))
         await held.reached.wait()
-        await house.healthy.revoke_all()
+        await house.healthy.connections.revoke_all()
         held.go_on.set()
         answer = await redeeming
 
@@ -537,7 +538,7 @@ def test_revoking_all_cuts_the_connection_that_is_being_made(url: str, seed: int
 
         async def after_a_moment() -> None:
             await asyncio.sleep(random.Random(seed).random() * 0.006)
-            await revoker.revoke_all()
+            await revoker.connections.revoke_all()
 
         pairs = zip(replicas, codes, strict=True)
         *answers, _ = await asyncio.gather(

@@ -9,15 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastmcp import FastMCP
 
+from personal_auth import PersonalAuthProvider
+from personal_auth.audit import Event
 from personal_auth.client import Client
+from personal_auth.moments import moment
 from personal_auth.owneractions import NEED_A_FRESH_SIGN_IN, SAID
+from personal_auth.reading import HeldToReading
+from personal_auth.trail import LOST, Trail
+from personal_auth.trailfile import Entry
+from personal_auth.trailview import EVENTS, lines
 from tests.support.asgi import AppServer
 from tests.support.household import (
     CHATGPT,
     CLAUDE,
     CLAUDE_CODE,
     CURSOR,
+    DAY,
     HOUR,
     MINUTE,
     PHONE,
@@ -28,7 +37,7 @@ from tests.support.household import (
     token,
 )
 from tests.support.ownerpage import DEEDS, LOCAL, Desk, desk, words
-from tests.support.site import PASSWORD, URL
+from tests.support.site import PASSWORD, URL, Clock
 
 NEW = "another password of some length"
 CHANGE = {"new-password": NEW, "again": NEW}
@@ -451,6 +460,28 @@ def test_an_app_is_held_to_reading_and_let_go_again(here: Desk, place: AppServer
     assert (reading, everything) == (["tools:read"], ["tools"])
 
 
+def hold_to_reading(server: FastMCP[Any], auth: PersonalAuthProvider) -> None:
+    server.add_middleware(HeldToReading(auth))
+
+
+def test_a_tool_that_may_change_something_is_gone_at_the_next_request(tmp_path: Path) -> None:
+    server = AppServer(tmp_path / "state", add=hold_to_reading)
+    gid, tokens = connect(server)
+    owner = desk(server)
+    page = owner.sign_in()
+
+    before = owner.visitor.call(tokens.access).text
+    owner.act("narrow", id=gid)
+    held = owner.visitor.call(tokens.access).text
+    owner.act("widen", id=gid)
+    after = owner.visitor.call(tokens.access).text
+
+    assert "Let it only read" in words(page)
+    assert ("pong" in before, "Unknown tool" in held, "pong" in after) == (True, True, True)
+    assert "pong" not in held
+    server.stop()
+
+
 def test_what_nothing_enforces_is_not_offered(here: Desk, place: AppServer) -> None:
     gid, tokens = connect(place)
     place.provider.service.can_narrow = False
@@ -632,6 +663,155 @@ def test_the_password_is_switched_off_only_while_a_passkey_works(
     assert turned_away == 403
     assert "The password signs you in again." in words(on)
     assert "Connected apps" in desk(place).sign_in().text
+
+
+# The trail
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[AppServer]:
+    """A server that keeps a trail."""
+    clock = Clock()
+    trail = Trail(tmp_path / "trail.sqlite3", clock=clock)
+    server = AppServer(tmp_path / "state", trail=trail, clock=clock)
+    server.clock = clock
+    yield server
+    server.stop()
+
+
+def test_without_a_trail_there_is_no_such_part(public: AppServer) -> None:
+    page = desk(public).sign_in()
+
+    assert "Trail" not in words(page)
+    assert 'href="#trail"' not in page.text
+
+
+def test_each_call_is_a_line_with_its_outcome_and_how_long_it_took(kept: AppServer) -> None:
+    furnish(kept)
+
+    said = words(desk(kept).sign_in())
+
+    assert "Claude called my_notes_search done 5 minutes ago, 13 Feb 2027, 10:04 UTC · 4 ms" in said
+    assert "called my_notes_search failed" in said
+    assert "· 2.1 s · from 160.79.104.7" in said
+    assert "Claude called my_notes_delete refused" in said
+    assert "Claude called my_note no such tool" in said
+    assert "· under 1 ms ·" in said
+
+
+def test_what_happened_at_the_door_is_said_in_words(kept: AppServer) -> None:
+    gid, _ = connect(kept)
+    owner = desk(kept)
+    kept.provider.service.can_narrow = True
+    owner.post("sign-in", password="a guess")
+    owner.sign_in()
+    owner.act("name", id=gid, name="On the phone")
+
+    said = words(owner.act("narrow", id=gid))
+
+    assert "A wrong password was tried" in said
+    assert "You signed in" in said
+    assert "The app was connected: On the phone" in said
+    assert "a guess" not in said
+
+
+def test_what_strangers_do_again_and_again_is_one_line() -> None:
+    def gate(event: str, address: str = "") -> Entry:
+        return Entry(0.0, "gate", event=event, address=address)
+
+    entries = [gate("request_refused")] * 30 + [gate("request_refused", "192.0.2.1")]
+    entries += [gate("passkey_added")] * 2 + [gate("request_refused")]
+
+    found = [(line.what, line.times) for line in lines(entries, {}, 50)]
+
+    assert found == [
+        ("A request was refused", 30),
+        ("A request was refused", 1),
+        ("A passkey was added", 1),
+        ("A passkey was added", 1),
+        ("A request was refused", 1),
+    ]
+
+
+def test_at_most_fifty_lines_are_shown(kept: AppServer) -> None:
+    trail = kept.provider.trail
+    assert trail is not None
+    for number in range(60):
+        trail.note(Entry(kept.clock(), "call", client="X", tool=f"tool_{number}", outcome="ok"))
+
+    page = desk(kept).sign_in().text
+
+    assert page.count("called <code>tool_") == 49  # and that the owner signed in
+    assert "tool_59" in page
+    assert "tool_10<" not in page
+
+
+def test_what_a_client_wrote_stays_text(kept: AppServer) -> None:
+    trail = kept.provider.trail
+    assert trail is not None
+    odd = {"client": "<b>x", "tool": "<i>y", "arguments": '{"q": "<script>"}'}
+    trail.note(Entry(kept.clock(), "call", outcome="ok", **odd))
+
+    page = desk(kept).sign_in()
+
+    assert '<b>x called <i>y done With what {"q": "<script>"}' in words(page)
+    assert page.text.count("<script") == 1
+
+
+def test_a_trail_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    server = AppServer(tmp_path / "state", trail=Trail(tmp_path))
+
+    page = desk(server).sign_in()
+
+    assert page.status_code == 200
+    assert f"{tmp_path} cannot be read" in words(page)
+    assert "Connected apps" in words(page)
+    server.stop()
+
+
+@pytest.mark.parametrize("event", [*Event, LOST])
+def test_every_event_has_words_for_the_owner(event: str) -> None:
+    if event in {Event.TRAIL_FAILED, Event.TRAIL_BACK}:  # never in the trail
+        return
+
+    assert event in EVENTS
+
+
+def test_an_event_of_a_later_version_is_shown_by_its_name() -> None:
+    (line,) = lines([Entry(0.0, "gate", event="something_new")], {}, 50)
+
+    assert line.what == "Something new"
+
+
+# How a time is said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "distance"),
+    [
+        (0, "just now"),
+        (-59, "just now"),
+        (-60, "1 minute ago"),
+        (-3 * HOUR + 1, "2 hours ago"),
+        (-2 * DAY, "2 days ago"),
+        (-59 * DAY, "1 month ago"),
+        (-800 * DAY, "2 years ago"),
+        (30, "in less than a minute"),
+        (DAY, "in 1 day"),
+        (90 * DAY, "in 3 months"),
+    ],
+)
+def test_a_time_is_said_by_how_far_away_it_is(seconds: float, distance: str) -> None:
+    said = moment(1_800_000_000 + seconds, 1_800_000_000)
+
+    assert said.distance == distance
+
+
+def test_a_time_is_said_by_its_day_and_minute_in_utc() -> None:
+    said = moment(1_801_234_567, 1_900_000_000)
+
+    assert said.day == "29 Jan 2027, 14:56 UTC"
+    assert said.iso == "2027-01-29T14:56:07Z"
 
 
 # Requests that are not as they should be

@@ -378,12 +378,13 @@ def test_asking_for_the_page_writes_nothing_and_gives_every_page_its_own_challen
 def test_the_memory_of_used_challenges_passes_with_them(house: House, owner: Visitor) -> None:
     house.enrol()
     house.approve(owner)
-    used = len(house.stored()["challenges"])
+    used = house.stored()["challenges"]
 
     house.server.clock.advance(20 * 60)
     house.run(house.owner.keyring.rename(house.run(house.owner.keyring.listed())[0].id, "New"))
 
-    assert used == 2  # the enrolment's and the sign-in's
+    assert len(used) == 2  # the enrolment's and the sign-in's
+    assert all(re.fullmatch("[0-9a-f]{64}", key) for key in used)
     assert not house.stored().get("challenges")
 
 
@@ -435,7 +436,7 @@ def test_of_many_at_once_one_claims_what_nobody_has(
 # Copies
 
 
-@pytest.mark.parametrize("back", [0, 1, 4])
+@pytest.mark.parametrize("back", [0, 1, 5])
 def test_a_copied_passkey_is_refused_when_its_count_does_not_grow(
     house: House, owner: Visitor, caplog: pytest.LogCaptureFixture, back: int
 ) -> None:
@@ -660,6 +661,16 @@ def test_a_passkey_that_the_index_lost_does_not_work(house: House, owner: Visito
     assert owner.submit(**form).status_code == 403
 
 
+def test_a_passkey_is_known_by_all_of_its_id(house: House, owner: Visitor) -> None:
+    passkey = house.enrol()
+    form, kept_in = house.form(owner), house.server.provider.service.records
+    record = house.run(kept_in.get("passkeys", passkey.id))
+
+    house.run(kept_in.put(Put("passkeys", passkey.id, {**record, "credential": "another"})))
+
+    assert NEVER_ENROLLED in alert(owner.submit(**form))
+
+
 # In place of the password
 
 
@@ -776,11 +787,24 @@ def test_under_another_name_passkeys_are_listed_and_the_password_is_back(house: 
     assert house.approve(house.server.visitor()).status_code == 303
 
 
+def test_a_passkey_made_under_a_new_name_does_not_switch_the_password_off(house: House) -> None:
+    house.enrol()
+    house.run(house.owner.switch_password_off())
+    house.restart(base_url=ELSEWHERE)
+
+    house.enrol(Authenticator(ELSEWHERE))
+
+    assert house.run(house.owner.password_is_on())
+    assert [each.works for each in house.run(house.owner.keyring.listed())] == [False, True]
+
+
 def test_a_passkey_of_another_name_signs_nobody_in(house: House) -> None:
     house.enrol()
     house.restart(base_url=ELSEWHERE)
     options, challenge, bound_to = _offer(house)
     house.device.origin, house.device.rp_id = ELSEWHERE, "mcp.example.org"
+    offer = house.run(house.owner.passkeys.enrol_offer("a session"))
+    house.device.user = json.loads(offer.options)["user"]["id"]
 
     answer = json.dumps(house.device.get(options))
 

@@ -357,63 +357,91 @@ def test_a_browser_that_knows_no_passkeys_does_not_offer_them(
     assert "open this page in another one" in page.get_by_role("alert").inner_text()
 
 
-# Enrolment
+# On the owner's page
 
 
-def enrol_by(phone: Phone, name: str = "My phone") -> dict[str, str]:
-    """Lets the page's script enrol a passkey; returns what its form sent."""
-    place = phone.place
-    offer = run(place, owner_of(place).passkeys.enrol_offer("a session"))
-    script = (FOLDER / "passkeys.js").read_text()
-    shown = (
-        '<form method="post" action="/enrolled"><input type="hidden" name="assertion">'
-        f'<input type="hidden" name="challenge" value="{html.escape(offer.challenge)}">'
-        f'<input name="name" value="{name}"><p role="alert" data-passkey-trouble></p>'
-        '<button type="button" hidden name="action" value="enrol" data-passkey="create"'
-        f' data-options="{html.escape(offer.options)}">Make a passkey</button></form>'
-        f"<script>{script}</script>"
-    )
-    forms: list[dict[str, str]] = []
-
-    def answer(route: Any) -> None:
-        if route.request.method == "POST":
-            pairs = parse_qs(route.request.post_data)
-            forms.append({key: value[0] for key, value in pairs.items()})
-        route.fulfill(content_type="text/html", body="<p>Done." if forms else shown)
-
-    phone.page.route("**/enrol*", answer)
-    phone.page.goto(f"{place.site.origin}/enrol")
-    phone.page.get_by_role("button", name="Make a passkey").click()
-    phone.page.wait_for_function(
-        "() => location.pathname === '/enrolled'"
-        " || document.querySelector('[role=alert]').textContent"
-    )
-    return forms[0] if forms else {}
+@pytest.fixture
+def new_phone(place: Place, open_page: Open) -> Phone:
+    """A phone that can keep passkeys and has none."""
+    return Phone.of(open_page(java_script_enabled=True), place)
 
 
-def test_a_passkey_is_made_kept_and_used(place: Place, open_page: Open) -> None:
-    phone = Phone.of(open_page(java_script_enabled=True), place)
+def open_owners_page(phone: Phone) -> None:
+    phone.page.goto(f"{phone.place.site.origin}/owner")
+    phone.page.get_by_label("Password of this server").fill(PASSWORD)
+    phone.page.keyboard.press("Enter")
+    phone.page.get_by_role("heading", name="Passkeys").wait_for()
 
-    form = enrol_by(phone)
-    enrolling = owner_of(place).passkeys.enrol(
-        form["assertion"], form["challenge"], "a session", form["name"], "203.0.113.9"
-    )
-    passkey = run(place, enrolling)
-    phone.ask()
-    phone.press()
 
-    assert form["action"] == "enrol"
-    assert passkey.name == "My phone"
-    (kept,) = phone.kept()
+def add_passkey(phone: Phone, name: str = "My phone") -> None:
+    phone.page.get_by_label("Name of a new passkey").fill(name)
+    phone.page.get_by_role("button", name="Add a passkey").click()
+
+
+def said(phone: Phone, sentence: str) -> None:
+    """Waits until the page says a sentence."""
+    phone.page.get_by_role("status").filter(has_text=sentence).wait_for()
+
+
+def test_a_passkey_is_made_on_the_owners_page_and_approves(new_phone: Phone) -> None:
+    open_owners_page(new_phone)
+    add_passkey(new_phone)
+    said(new_phone, "The passkey is added")
+    listed = new_phone.page.get_by_role("listitem").filter(has_text="My phone").inner_text()
+    new_phone.page.context.clear_cookies()
+    new_phone.ask()
+    new_phone.press()
+
+    assert "Never used" in listed
+    (kept,) = new_phone.kept()
     assert kept["isResidentCredential"]
-    assert "code" in phone.arrive()
+    assert "code" in new_phone.arrive()
+
+
+def test_the_owner_signs_in_by_passkey_and_sees_how(phone: Phone) -> None:
+    phone.page.goto(f"{phone.place.site.origin}/owner")
+
+    phone.page.get_by_role("button", name="Sign in with a passkey").click()
+
+    this = phone.page.get_by_role("listitem").filter(has_text="this one")
+    this.wait_for()
+    assert "by the passkey A phone" in this.inner_text()
+
+
+def test_from_a_password_to_passkeys_only_and_back(new_phone: Phone) -> None:
+    page, place = new_phone.page, new_phone.place
+    open_owners_page(new_phone)
+    add_passkey(new_phone)
+    said(new_phone, "The passkey is added")
+    page.get_by_text("Sign in by passkey only").click()
+    page.get_by_role("button", name="Switch the password off").click()
+    said(new_phone, "Only your passkeys sign you in")
+    page.get_by_role("button", name="Sign out", exact=True).click()
+    button = page.get_by_role("button", name="Sign in with a passkey")
+    button.wait_for()
+    fields = page.locator("input[type=password]").count()
+    button.click()
+    page.get_by_text("It is switched off: only your passkeys sign you in.").wait_for()
+
+    page.get_by_text("Remove it: My phone").click()
+    page.get_by_role("button", name="Remove it now").click()
+
+    # On https the page is asked for again, and the session that the passkey opened has ended.
+    page.get_by_text("The passkey is removed").wait_for()
+    open_owners_page(new_phone)
+    assert fields == 0
+    assert run(place, owner_of(place).password_is_on())
+    assert passkeys(place) == []
 
 
 def test_a_device_is_enrolled_once(phone: Phone) -> None:
-    assert enrol_by(phone) == {}
+    open_owners_page(phone)
+
+    add_passkey(phone)
 
     assert "has a passkey for this server already" in phone.alert
     assert len(phone.kept()) == 1
+    assert len(passkeys(phone.place)) == 1
 
 
 @pytest.mark.parametrize("missing", ["hasUserVerification", "hasResidentKey"])
@@ -422,8 +450,9 @@ def test_a_device_that_cannot_tell_who_uses_it_or_keep_a_passkey_enrols_none(
 ) -> None:
     more = {"isUserVerified": False} if missing == "hasUserVerification" else {}
     phone = Phone.of(open_page(java_script_enabled=True), place, **{missing: False, **more})
+    open_owners_page(phone)
 
-    assert enrol_by(phone) == {}
+    add_passkey(phone)
 
     assert "Try again" in phone.alert
-    assert phone.kept() == []
+    assert (phone.kept(), passkeys(place)) == ([], [])

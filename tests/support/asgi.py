@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -70,10 +71,14 @@ async def ask(
         {"type": "http.request", "body": chunk, "more_body": cut or number < len(chunks)}
         for number, chunk in enumerate(chunks, 1)
     ]
-    answer = Answer()
+    answer, over = Answer(), asyncio.Event()
 
     async def receive() -> Any:
-        return parts.pop(0) if parts else {"type": "http.disconnect"}
+        if parts:
+            return parts.pop(0)
+        if not cut and scope["type"] == "http" and scope["method"] == "POST":
+            await over.wait()  # a stream ends when its client goes away
+        return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":
@@ -81,6 +86,8 @@ async def ask(
             answer.status, answer.headers = message["status"], list(message["headers"])
         else:
             answer.body += message.get("body", b"")
+            if not message.get("more_body", False):
+                over.set()
 
     await app(scope, receive, send)
     return answer
@@ -131,15 +138,24 @@ class AppLoop:
 
 
 class AppServer(AppLoop):
-    """A server with one tool."""
+    """A server with one tool, and what `add` adds to it; `http` is how it is served."""
 
-    def __init__(self, state_dir: Path, **options: Any) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        add: Callable[[FastMCP[Any], PersonalAuthProvider], object] | None = None,
+        http: Mapping[str, Any] = MappingProxyType({"stateless_http": True, "json_response": True}),
+        **options: Any,
+    ) -> None:
         self.state_dir, self.clock = state_dir, Clock()
         given = {"base_url": URL, "password": QUICK_HASH, "clock": self.clock, **options}
         self.provider = PersonalAuthProvider(state_dir=state_dir, **given)
-        server = FastMCP("test", auth=self.provider)
+        server: FastMCP[Any] = FastMCP("test", auth=self.provider)
         server.tool(lambda: "pong", name="ping", description="Answers pong.")
-        super().__init__(server.http_app(stateless_http=True, json_response=True))
+        if add is not None:
+            add(server, self.provider)
+        super().__init__(server.http_app(**http))
 
     def visitor(self, **headers: str) -> Visitor:
         return AppVisitor(self, headers)  # type: ignore[arg-type]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
 from personal_auth.addresses import caller
 from personal_auth.client import Client
 from personal_auth.grants import Approval, Tokens
 from personal_auth.keyring import NewPasskey
-from tests.support.asgi import AppServer
-from tests.support.site import CALLBACK
+from personal_auth.provider import PersonalAuthProvider
+from personal_auth.trailfile import Entry
+from tests.support.site import CALLBACK, Clock
 
 MINUTE, HOUR, DAY = 60, 60 * 60, 24 * 60 * 60  # seconds
 LOOPBACK = "http://localhost:33418/oauth/callback"
@@ -23,11 +25,30 @@ CLAUDE_CODE = Client(
 CHATGPT = Client("c1.a", "ChatGPT", ("https://chatgpt.com/connector_platform_oauth_redirect",))
 CURSOR = Client("c1.b", "Cursor", ("cursor://anysphere.cursor-mcp/oauth/callback", LOOPBACK))
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) Version/19.0 Mobile Safari/604.1"
+CALLS = (
+    ("my_notes_search", "ok", 4.2),
+    ("my_notes_write", "ok", 12.9),
+    ("my_notes_search", "error", 2150.0),
+    ("my_notes_delete", "refused", 0.4),
+    ("my_note", "unknown", 0.3),
+)
 CLOUD, CAFE = "160.79.104.7", "203.0.113.9"
 
 
+class Server(Protocol):
+    """A server of these tests, behind a socket or not."""
+
+    @property
+    def provider(self) -> PersonalAuthProvider: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    def run(self, call: Any) -> Any: ...
+
+
 def connect(
-    server: AppServer, client: Client = CLAUDE, *, calls: int = 0, read_only: bool = False
+    server: Server, client: Client = CLAUDE, *, calls: int = 0, read_only: bool = False
 ) -> tuple[str, Tokens]:
     """Lets the owner approve a client, and the client call; returns its connection and tokens."""
 
@@ -54,9 +75,7 @@ def connect(
     return connected
 
 
-def token(
-    server: AppServer, name: str, *, read_only: bool = False, days: int = 90
-) -> tuple[str, str]:
+def token(server: Server, name: str, *, read_only: bool = False, days: int = 90) -> tuple[str, str]:
     """Makes a token for scripts; returns its connection's id and the token."""
     grants = server.provider.service.grants
     made: tuple[str, str] = server.run(
@@ -65,21 +84,28 @@ def token(
     return made
 
 
-def enrol(server: AppServer, name: str) -> str:
+def enrol(server: Server, name: str) -> str:
     """Enrols a passkey that no authenticator has; returns its id."""
     keyring = server.provider.service.owner.keyring
     new = NewPasskey(secrets.token_urlsafe(16), "a key", 0, synced=True)
     return str(server.run(keyring.add(new, name, CAFE)).id)
 
 
-def sign_in_elsewhere(server: AppServer, agent: str = PHONE, passkey: str = "") -> str:
+def sign_in_elsewhere(server: Server, agent: str = PHONE, passkey: str = "") -> str:
     """Opens a session in another browser; returns its value."""
     sessions = server.provider.service.owner.sessions
     return str(server.run(sessions.open(address=CAFE, agent=agent, passkey=passkey)))
 
 
-def furnish(server: Any) -> None:
-    """Gives a server what an ordinary owner has."""
+def use_passkey(server: Server, passkey: str) -> None:
+    """Notes that a passkey has signed the owner in."""
+    keyring = server.provider.service.owner.keyring
+    (found,) = (each for each in server.run(keyring.listed()) if each.id == passkey)
+    server.run(keyring.used(found, 0))
+
+
+def furnish(server: Server) -> None:
+    """Gives a server what an ordinary owner has; its trail, if there is one, is kept."""
     server.provider.service.can_narrow = True
     token(server, "Nightly backup", read_only=True)
     server.clock.advance(9 * DAY)
@@ -89,6 +115,13 @@ def furnish(server: Any) -> None:
     phone = enrol(server, "iPhone")
     connect(server, CHATGPT, read_only=True, calls=3)
     server.clock.advance(2 * HOUR)
+    use_passkey(server, phone)
     sign_in_elsewhere(server, passkey=phone)
-    connect(server, CLAUDE, calls=128)
+    gid, _ = connect(server, CLAUDE, calls=128)
     server.clock.advance(4 * MINUTE)
+    if server.provider.trail is not None:
+        for tool, outcome, took in CALLS:
+            asked = {"grant": gid, "client": "Claude", "address": CLOUD}
+            call = Entry(server.clock(), "call", tool=tool, outcome=outcome, **asked)
+            server.provider.trail.note(replace(call, milliseconds=took))
+            server.clock.advance(MINUTE)

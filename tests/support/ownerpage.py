@@ -5,10 +5,11 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
-from tests.support.site import PASSWORD, Site, Visitor
+from tests.support.site import PASSWORD, Visitor
 
 DEEDS = (
     *("sign-in", "sign-out", "name", "narrow", "widen", "revoke", "revoke-all", "end-session"),
@@ -50,8 +51,8 @@ class Desk:
         return self.act("sign-in", password=password)
 
 
-def desk(site: Site) -> Desk:
-    """Returns a browser that has never been here."""
+def desk(site: Any) -> Desk:
+    """Returns a browser that has never been at a server."""
     origin = site.provider.identity.origin
     return Desk(site.visitor(host=origin.partition("://")[2]), origin)
 

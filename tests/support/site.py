@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import html
@@ -9,10 +10,11 @@ import re
 import secrets
 import threading
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -20,6 +22,8 @@ import uvicorn
 from fastmcp import FastMCP
 
 from personal_auth import PersonalAuthProvider
+
+T = TypeVar("T")
 
 URL = "https://mcp.example.com"
 PASSWORD = "a password of some length"
@@ -88,6 +92,10 @@ class Site:
         self.stop()
         self._options.update(options)
         self.start()
+
+    def run(self, call: Coroutine[Any, Any, T]) -> T:
+        """Waits for a call on the server's own event loop."""
+        return asyncio.run_coroutine_threadsafe(call, self.loop).result(20)
 
     def visitor(self, **headers: str) -> Visitor:
         """Returns somebody with an empty cookie jar."""

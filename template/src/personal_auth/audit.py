@@ -56,6 +56,8 @@ class Event(StrEnum):
     REFUSED = "request_refused"
     STORE_FAILED = "state_not_available"
     STORE_BACK = "state_available_again"
+    TRAIL_FAILED = "trail_not_kept"
+    TRAIL_BACK = "trail_kept_again"
 
 
 WARNINGS = {
@@ -72,6 +74,7 @@ WARNINGS = {
     Event.REPLAYED_CODE,
     Event.REPLAYED_REFRESH,
     Event.STORE_FAILED,
+    Event.TRAIL_FAILED,
 }
 BY_ANYBODY = {
     Event.REGISTERED,
@@ -79,6 +82,7 @@ BY_ANYBODY = {
     Event.DENIED,
     Event.REFUSED,
     Event.STORE_FAILED,
+    Event.TRAIL_FAILED,
     Event.WRONG_PASSKEY,
 }
 

@@ -7,14 +7,17 @@ holds from the next request on.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from personal_auth import audit
 from personal_auth.audit import Event
 from personal_auth.client import Client, plain_name
+from personal_auth.errors import StoreUnavailable
 from personal_auth.limits import Limits
 from personal_auth.records import Records
 from personal_auth.scopes import ALL, to_reading
@@ -92,22 +95,15 @@ class Connections:
 
     async def rename(self, gid: str, name: str) -> bool:
         """Gives a connection a name of the owner's, or none; False when it is not live."""
-        if not await self._exists(gid):
-            return False
         shown = plain_name(name, self._limits.client_name_chars)
-        await self._records.put(Put(*name_key(gid), {"name": shown}))
-        return True
+        return await self._say(gid, name_key(gid), {"name": shown})
 
     async def narrow(self, gid: str, read_only: bool) -> bool:
         """Holds a connection to reading, or lets it do all it was granted; False if not live."""
-        if not await self._exists(gid):
-            return False
-        if read_only:
-            await self._records.put(held_to_reading(gid))
-        else:
-            await self._records.delete(*reading_key(gid))
-        audit.record(Event.NARROWED if read_only else Event.WIDENED, grant=gid)
-        return True
+        said = await self._say(gid, reading_key(gid), {"read_only": read_only})
+        if said:
+            audit.record(Event.NARROWED if read_only else Event.WIDENED, grant=gid)
+        return said
 
     async def revoke(self, gid: str) -> bool:
         """Revokes a grant by its id; True when it was live."""
@@ -125,15 +121,33 @@ class Connections:
         """Deletes a grant, and then what is kept beside it; True exactly once."""
         ended = await self._records.delete("grants", gid)
         if ended:
-            for collection, key in (reading_key(gid), name_key(gid), ("seen", gid)):
-                await self._records.delete(collection, key)
+            await self._tidy(gid)
         return ended
 
-    async def _exists(self, gid: str) -> bool:
-        if not is_grant_id(gid):
+    async def _tidy(self, gid: str) -> None:
+        beside = (reading_key(gid), name_key(gid), ("seen", gid))
+        with suppress(StoreUnavailable):  # what is left opens nothing
+            await asyncio.gather(*(self._records.delete(*each) for each in beside))
+
+    async def _say(self, gid: str, key: tuple[str, str], value: Record) -> bool:
+        """Writes what the owner says beside a live grant; False, and nothing stays, without one."""
+        grant = await self._live(gid)
+        if grant is None:
             return False
+        ends = grant.get("exp")
+        # Longer than the token itself, whose end another clock may tell.
+        left = None if ends is None else ends - self._clock() + self._limits.beside_seconds
+        await self._records.put(Put(*key, value, left))
+        if await self._live(gid) is not None:
+            return True
+        await self._tidy(gid)  # it ended meanwhile
+        return False
+
+    async def _live(self, gid: str) -> Record | None:
+        if not is_grant_id(gid):
+            return None
         grant, epoch = await self._records.get_together(("grants", gid), ("grants", "epoch"))
-        return grant is not None and self._is_live(grant, epoch)
+        return grant if grant is not None and self._is_live(grant, epoch) else None
 
     def _is_live(self, grant: Record, epoch: Record | None) -> bool:
         ends = grant.get("exp")
@@ -143,13 +157,13 @@ class Connections:
 def _listed(
     gid: str, grant: Record, *, reading: Record | None, named: Record | None, seen: Record
 ) -> Listed:
-    scopes = tuple(grant["scopes"])
+    scopes, held = tuple(grant["scopes"]), held_to_reading(grant, reading)
     return Listed(
         id=gid,
         client=Client.from_record(grant["client"]),
         own_name=(named or {"name": ""})["name"],
-        scopes=scopes if reading is None else to_reading(scopes),
-        held_to_reading=reading is not None and ALL in scopes,
+        scopes=to_reading(scopes) if held else scopes,
+        held_to_reading=held and ALL in scopes,
         resource=grant["resource"],
         created=grant["created"],
         expires=grant.get("exp"),
@@ -170,13 +184,18 @@ def epoch_id(record: Record | None) -> str:
 
 
 def reading_key(gid: str) -> tuple[str, str]:
-    """Returns where it is recorded that the owner holds a connection to reading."""
+    """Returns where it is recorded whether a connection may only read, once the owner said so."""
     return "grants", f"{gid}/reading"
 
 
-def held_to_reading(gid: str, seconds: float | None = None) -> Put:
-    """Returns the record that holds a connection to reading; without it, it may do everything."""
-    return Put(*reading_key(gid), {}, seconds)
+def held_to_reading(grant: Record, reading: Record | None) -> bool:
+    """Tells whether the owner holds a connection to reading; what was said last counts.
+
+    The choice of its approval is in the grant itself, which is never written without it. A grant
+    of an earlier version has none.
+    """
+    said = grant if reading is None else reading
+    return said.get("read_only", False) is not False
 
 
 def name_key(gid: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from personal_auth import audit
 from personal_auth.audit import Event
-from personal_auth.client import Client
+from personal_auth.client import Client, plain_name
 from personal_auth.connections import (
     GRANT_ID_CHARS,
     Connections,
@@ -113,7 +113,8 @@ class Grants:
     async def issue_code(self, approval: Approval) -> str | None:
         """Returns the code of an approved consent page; the same one when approved again.
 
-        Returns None when the client is connected already. A code lives `Limits.code_seconds`.
+        The narrower of two approvals holds. Returns None when the client is connected already. A
+        code lives `Limits.code_seconds`.
 
         Raises:
             TicketRefused: The code was claimed, expired or revoked without a connection.
@@ -126,12 +127,17 @@ class Grants:
         )
         epoch = epoch_id(all_revoked)
         if grant is not None and grant["epoch"] == epoch:
+            if approval.read_only and not grant.get("read_only", False):
+                await self.connections.narrow(gid, True)
             return None
         if known is not None:
             if live is None or known["epoch"] != epoch or self._clock() > known["exp"]:
                 raise TicketRefused(
                     "This approval was not completed in time. Go back to the app and start again."
                 )
+            if approval.read_only and not known.get("read_only", False):
+                left = self._limits.code_memory_seconds
+                await self._records.put(Put("codes", key, {**known, "read_only": True}, left))
             await self._records.settle()  # the first attempt may have failed at this
             return code
         record: Record = {
@@ -209,7 +215,6 @@ class Grants:
         await self._records.put(
             self._access_put(access, gid, scopes, expires),
             self._refresh_put(refresh, gid, secrets.token_hex(32), at),
-            *([held_to_reading(gid)] if read_only else []),
         )
         grant: Record = {
             "client": code["client"],
@@ -218,6 +223,7 @@ class Grants:
             "issuer": self._identity.issuer,
             "created": at,
             "epoch": code["epoch"],
+            "read_only": read_only,
         }
         await self._records.put(Put("grants", gid, grant))  # the commit
         to = urlsplit(code["redirect"]).hostname or ""
@@ -251,7 +257,7 @@ class Grants:
         if grant["resource"] != self._identity.resource:
             raise InvalidToken("The access token is for another resource.")
         client, scopes = grant["client"], tuple(token["scopes"])
-        if reading is not None:
+        if held_to_reading(grant, reading):
             scopes = to_reading(scopes)
         own = client.get("own", False)
         return Connection(gid, client["id"], client["name"], scopes, token["exp"], own)
@@ -262,6 +268,7 @@ class Grants:
         It cannot be refreshed and ends after `seconds`.
         """
         at, gid = self._clock(), secrets.token_hex(GRANT_ID_CHARS // 2)
+        name = plain_name(name, self._limits.client_name_chars)
         access, expires = ACCESS + secrets.token_urlsafe(32), at + seconds
         epoch = await self._records.get("grants", "epoch")
         grant: Record = {
@@ -272,10 +279,9 @@ class Grants:
             "created": at,
             "epoch": epoch_id(epoch),
             "exp": expires,
+            "read_only": read_only,
         }
-        reading = [held_to_reading(gid, seconds)] if read_only else []
-        access_put = self._access_put(access, gid, RESOURCE_SCOPES, expires)
-        await self._records.put(access_put, *reading)
+        await self._records.put(self._access_put(access, gid, RESOURCE_SCOPES, expires))
         await self._records.put(Put("grants", gid, grant, seconds))  # the commit
         audit.record(Event.TOKEN_CREATED, grant=gid, client=name)
         return gid, access
@@ -327,7 +333,7 @@ class Grants:
         await self._records.put(*puts)
         event = Event.REFRESHED if used is None else Event.RETRIED
         audit.record(event, grant=gid, client=grant["client"]["name"])
-        said = granted if reading is None else to_reading(granted)
+        said = to_reading(granted) if held_to_reading(grant, reading) else granted
         return Tokens(access, successor, said, first + self._access_seconds)
 
     def _is_over(self, refresh: Record, at: float) -> bool:
@@ -345,9 +351,8 @@ class Grants:
         record = refresh or access
         grant = record and await self._records.get("grants", record["gid"])
         if record and (grant is None or same(grant["client"]["id"], client.id)):
-            await self.connections.revoke(
-                record["gid"]
-            )  # of one that is gone: that it is gone on disk too
+            # Also of one that is gone: that it is gone on disk too.
+            await self.connections.revoke(record["gid"])
 
     def _access_put(self, token: str, gid: str, scopes: Iterable[str], expires: float) -> Put:
         record: Record = {"gid": gid, "exp": expires, "scopes": list(scopes)}

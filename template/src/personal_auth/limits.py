@@ -31,6 +31,7 @@ class Limits:
     replay_memory_seconds: int = 90 * 24 * 60 * 60
     seen_every_seconds: float = 60.0  # how often a connection's last use is written at most
     seen_seconds: int = 400 * 24 * 60 * 60
+    beside_seconds: int = 24 * 60 * 60  # how long what is said of a script's token outlives it
     client_seconds: int = 24 * 60 * 60  # a stored registration that nobody approved
 
     # Registrations: sealed into their client_id up to this length, else kept in a bounded table.

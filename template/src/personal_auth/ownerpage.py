@@ -8,8 +8,9 @@ answer is the page itself.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -31,9 +32,13 @@ from personal_auth.owneractions import NEED_A_FRESH_SIGN_IN, SAID, Actions
 from personal_auth.ownerview import Overview
 from personal_auth.pages import Pages, with_wait
 from personal_auth.service import Service
+from personal_auth.trail import Trail, TrailUnreadable
+from personal_auth.trailview import Line, lines
 
 PATH = "/owner"
 SAID_SECONDS = 60
+SHOWN_LINES = 50
+LOOKED_AT = 500  # entries: what strangers cause again and again is one line
 SIGNED_OUT = "You are signed out. Nothing was changed: sign in, then do it again."
 SIGN_IN_AGAIN = "Sign in again to do this. Nothing was changed."
 
@@ -49,6 +54,7 @@ class OwnerPage:
         browser: Browser,
         pages: Pages,
         *,
+        trail: Trail | None,
         clock: Callable[[], float],
     ) -> None:
         self._identity = identity
@@ -57,6 +63,7 @@ class OwnerPage:
         self._owner = service.owner
         self._browser = browser
         self._pages = pages
+        self._trail = trail
         self._clock = clock
         self._actions = Actions(service, limits)
 
@@ -180,12 +187,13 @@ class OwnerPage:
         )
 
     async def _overview(self, session: str) -> Overview:
-        owner = self._owner
+        owner, connections = self._owner, await self._service.connections.listed()
         fresh = not owner.keyring.obstacle and await owner.sessions.is_fresh(session)
+        trail, trouble = await self._lines({each.id: each.name for each in connections})
         return Overview(
             now=self._clock(),
             resource=self._identity.resource,
-            connections=await self._service.connections.listed(),
+            connections=connections,
             can_narrow=self._service.can_narrow,
             sessions=await owner.sessions.listed(session),
             passkeys=await owner.keyring.listed(),
@@ -194,7 +202,19 @@ class OwnerPage:
             password_is_on=await owner.password_is_on(),
             password_is_stored=not owner.is_configured,
             least_password=self._limits.new_password_chars,
+            trail=trail,
+            trail_trouble=trouble,
         )
+
+    async def _lines(self, names: Mapping[str, str]) -> tuple[list[Line] | None, str]:
+        """Returns what the page shows of the trail, and why it cannot."""
+        if self._trail is None:
+            return None, ""
+        try:
+            entries = await asyncio.to_thread(self._trail.read, limit=LOOKED_AT)
+        except TrailUnreadable as error:
+            return [], str(error)
+        return lines(entries, names, SHOWN_LINES), ""
 
     def _carried(self, session: str | None) -> str:
         """Returns what the page's forms have to bring back of a session."""

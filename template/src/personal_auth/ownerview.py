@@ -12,6 +12,7 @@ from personal_auth.keyring import Passkey
 from personal_auth.passkeys import Offer
 from personal_auth.redirects import read
 from personal_auth.sessions import Session
+from personal_auth.trailview import Line
 
 ADDRESS_CHARS = 200
 
@@ -39,6 +40,10 @@ class Overview:
     """False when the settings say what it is, and it cannot be changed here."""
     least_password: int
     """How many characters a new password has at least."""
+    trail: Sequence[Line] | None
+    """None when none is kept."""
+    trail_trouble: str = ""
+    """Why it cannot be shown, or nothing."""
 
     @property
     def passkey_names(self) -> dict[str, str]:

@@ -47,6 +47,7 @@ from personal_auth.service import Plan, Service
 from personal_auth.statedir import StateDir
 from personal_auth.store import KeyValue
 from personal_auth.tickets import Tickets
+from personal_auth.trail import Trail
 
 DEFAULT_REDIRECT_DOMAINS = ("claude.ai", "claude.com", "localhost")
 SHORT_PASSWORD_CHARS = 12
@@ -74,6 +75,7 @@ class PersonalAuthProvider(AuthProvider):
             wanted `client_secret` and `client_name`.
         trusted_proxies: Addresses or networks whose `X-Forwarded-For` is believed.
         clock: Returns the POSIX time in seconds.
+        trail: Where calls and the events of the gate are kept; opened and closed with the server.
 
     Raises:
         ValueError: An argument is malformed; the message is one sentence.
@@ -94,11 +96,13 @@ class PersonalAuthProvider(AuthProvider):
         clients: Sequence[Mapping[str, Any]] = (),
         trusted_proxies: Sequence[str] = (),
         clock: Callable[[], float] = time.time,
+        trail: Trail | None = None,
     ) -> None:
         self.identity = Identity.of(str(base_url))
         super().__init__(base_url=self.identity.issuer, required_scopes=[])
         self._limits = limits or Limits()
         self._clock = clock
+        self.trail = trail
         self._server_name = server_name
         self._allowed = _redirect_domains(allowed_redirect_domains)
         self._forwarded_is_told = False
@@ -120,6 +124,7 @@ class PersonalAuthProvider(AuthProvider):
                 fetch=Fetcher(self._limits).fetch,
                 prove=Assertions(self.identity).check,
                 own_clients=by_the_owner(clients, self._allowed),
+                trail=trail,
             )
         )
 
@@ -193,7 +198,9 @@ class PersonalAuthProvider(AuthProvider):
             every_host=self._allowed is None,
             can_narrow=lambda: service.can_narrow,
         )
-        owner_page = OwnerPage(self.identity, limits, service, browser, pages, clock=self._clock)
+        owner_page = OwnerPage(
+            self.identity, limits, service, browser, pages, trail=self.trail, clock=self._clock
+        )
         return [
             *endpoints.routes(),
             Route(AUTHORIZE_PATH, consent.serve, methods=["GET", "POST"]),

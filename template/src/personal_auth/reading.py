@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from personal_auth.provider import PersonalAuthProvider
 
 
+class Withheld(NotFoundError):
+    """A tool is called that the connection may not see; for it, there is none of that name."""
+
+
 class HeldToReading(Middleware):
     """Holds the connections that may only read to the tools that do."""
 
@@ -42,7 +46,7 @@ class HeldToReading(Middleware):
         call_next: CallNext[CallToolRequestParams, Any],
     ) -> Any:
         if _only_reads(context) and not reads(await _called(context)):
-            raise NotFoundError(f"Unknown tool: {context.message.name!r}")  # as FastMCP says it
+            raise Withheld(f"Unknown tool: {context.message.name!r}")  # as FastMCP says it
         return await call_next(context)
 
 

@@ -2,7 +2,7 @@
 
 Kept in memory and written at most once a minute for each connection, without anybody waiting for
 it: a call is never slower for being counted, and a count may lack what a killed server had in
-memory. Several servers on one store add up.
+memory. Several servers on one store add up; of two that write in the same instant, one is lost.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from personal_auth.addresses import caller
+from personal_auth.errors import StoreUnavailable
 from personal_auth.limits import Limits
 from personal_auth.records import Records
 from personal_auth.store import Put, Record, in_background
@@ -63,10 +64,12 @@ class Seen:
 
     async def write(self) -> None:
         """Writes what is in memory, as far as the store can be reached."""
-        for gid, use in list(self._uses.items()):
+        writes = []
+        for gid, use in self._uses.items():
             if use.waiting is not None:
                 use.waiting.cancel()
-                await self._write(gid, use)
+                writes.append(self._write(gid, use))
+        await asyncio.gather(*writes, return_exceptions=True)
 
     def _write_soon(self, gid: str) -> None:
         in_background(self._write(gid, self._uses[gid]))
@@ -78,12 +81,18 @@ class Seen:
         if grant is None:
             self._uses.pop(gid, None)  # ended meanwhile
             return
-        record, use.calls = self._added(stored, use), 0
-        await self._records.put_soon(Put("seen", gid, record, self._limits.seen_seconds))
+        record, calls, use.calls = self._added(stored, use), use.calls, 0
+        try:
+            await self._records.put_soon(Put("seen", gid, record, self._limits.seen_seconds))
+        except StoreUnavailable:
+            use.calls += calls
+            raise
 
     def _added(self, stored: Record | None, use: Use | None) -> Record:
         record = stored or {"last": None, "calls": 0, "address": ""}
         if use is None or not use.last:
             return record
-        calls = record["calls"] + use.calls
-        return {"last": use.last, "calls": calls, "address": use.address}
+        record = {**record, "calls": record["calls"] + use.calls}
+        if record["last"] is not None and record["last"] > use.last:
+            return record  # another server saw it later
+        return {**record, "last": use.last, "address": use.address}

@@ -37,6 +37,7 @@ from personal_auth.seen import Seen
 from personal_auth.shared import SharedStore
 from personal_auth.statedir import StateDir
 from personal_auth.store import KeyValue, Put, SnapshotStore, cause, looked_at
+from personal_auth.trail import Trail
 
 LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS = 20, 0.05
 
@@ -58,6 +59,7 @@ class Plan:
     fetch: Fetch
     prove: Prove
     own_clients: Mapping[str, Client]
+    trail: Trail | None = None
 
 
 class Service:
@@ -143,6 +145,7 @@ class Service:
                     " end, then start."
                 )
             self._plan.state_dir.check_whole()
+            self._open_trail()
             return
         if self._sealer is not None:
             return
@@ -151,6 +154,7 @@ class Service:
                 f"Another server runs on the state directory {self._plan.state_dir.path}:"
                 " stop it, or give this one a state directory of its own."
             )
+        self._open_trail()
         try:
             self._open_file(self._snapshot, serving=True)
         except BaseException:
@@ -169,6 +173,7 @@ class Service:
         """
         if self._started:
             return
+        self._open_trail()  # once more, where the same server is started again
         if self._starting is None:
             # Of no request in particular: what it logs names nobody's address.
             loop = asyncio.get_running_loop()
@@ -212,6 +217,13 @@ class Service:
 
     async def stop(self) -> None:
         """Writes what is still in memory and lets go of the state directory."""
+        try:
+            await self._stop()
+        finally:
+            if self._plan.trail is not None:
+                await asyncio.to_thread(self._plan.trail.close)
+
+    async def _stop(self) -> None:
         await self.seen.write()
         if self._control is not None:
             await self._control.stop()
@@ -222,6 +234,10 @@ class Service:
             await self._plan.storage.close()
         self._plan.state_dir.release()
         self._sealer, self._started = None, False
+
+    def _open_trail(self) -> None:
+        if self._plan.trail is not None:
+            self._plan.trail.open()
 
     @asynccontextmanager
     async def for_a_command(self) -> AsyncIterator[Service]:
@@ -238,6 +254,8 @@ class Service:
                 await self._open_store()
             else:
                 await self._open_or_join(self._snapshot)
+            if self._plan.trail is not None:
+                self._plan.trail.listen()
             yield self
         finally:
             await self.stop()

@@ -20,12 +20,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from personal_auth import Limits, PersonalAuthProvider, StartRefused, open_store
+from personal_auth.calls import Calls
 from personal_auth.endpoints import refusal
 from personal_auth.errors import StoreUnavailable
 from personal_auth.readiness import Readiness
 from personal_auth.reading import HeldToReading
 from personal_auth.remote import reach
-from personal_server import logs, notify, shipped
+from personal_server import logs, notify, shipped, trail
 from personal_server.sentences import OneSentence
 from personal_server.settings import Settings, answers, project_root, url_difference
 from personal_server.tools import ToolRefused, add_tools
@@ -52,6 +53,7 @@ def provider(settings: Settings) -> PersonalAuthProvider:
         clients=settings.clients,
         limits=Limits() if settings.client_documents else Limits(document_bytes=0),
         trusted_proxies=settings.trusted_proxies,
+        trail=trail.of(settings),
     )
 
 
@@ -70,7 +72,12 @@ def build(settings: Settings) -> FastMCP[Any]:
         auth=auth,
         # The first is the outermost. What notes calls stands outside HeldToReading, so that it sees
         # the refused ones; what answers calls stands inside, also what extend.py adds.
-        middleware=[ListedNeverCalled(), HeldToReading(auth), OneSentence()],
+        middleware=[
+            Calls(auth.trail, auth.service.seen.called, settings.trail_arguments),
+            ListedNeverCalled(),
+            HeldToReading(auth),
+            OneSentence(),
+        ],
     )
     add_tools(server, package, prefix)
     streams = settings.responses == "sse"
@@ -94,6 +101,7 @@ def run(settings: Settings) -> None:
     logs.configure(settings.log_format)
     fastmcp.settings.check_for_updates = "off"
     server = build(settings)
+    trail.check_named(server, settings)
     _try_store(settings)
     listener = listen(settings.host, settings.port)
     _say_where(settings)

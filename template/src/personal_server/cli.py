@@ -83,6 +83,7 @@ def doctor() -> None:
 def _commands() -> None:
     import cyclopts
 
+    from personal_server import trail
     from personal_server.backup import backup
     from personal_server.notify import notify
     from personal_server.password import password
@@ -97,6 +98,7 @@ def _commands() -> None:
         app.command(command)
     for group in _groups():
         app.command(group)
+    app.command(trail.show, name="trail")
     app()
 
 
@@ -144,8 +146,9 @@ def _group(name: str, purpose: str, commands: dict[str, Callable[..., None]]) ->
 
 
 def _is_sentence(error: Exception) -> bool:
+    from personal_auth.trail import TrailUnreadable
     from personal_server.archive import BackupRefused
     from personal_server.tools import ToolRefused
 
-    kinds = SettingRefused | StartRefused | Refused | ToolRefused | BackupRefused
+    kinds = SettingRefused | StartRefused | Refused | ToolRefused | BackupRefused | TrailUnreadable
     return isinstance(error, kinds)

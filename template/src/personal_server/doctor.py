@@ -12,7 +12,7 @@ from pathlib import Path
 from personal_auth import StartRefused, __version__
 from personal_auth.errors import StoreUnavailable
 from personal_auth.remote import named, reach
-from personal_server import app, shipped, webhook
+from personal_server import app, shipped, trail, webhook
 from personal_server.settings import (
     SettingRefused,
     Settings,
@@ -124,8 +124,10 @@ def _store(url: str, state_dir: Path) -> Finding:
 def _tools(settings: Settings) -> Finding:
     try:
         alone = settings.model_copy(update={"storage_url": None})  # it was looked at before
-        tools = asyncio.run(app.build(alone).list_tools())
-    except (ToolRefused, StartRefused) as error:
+        server = app.build(alone)
+        tools = asyncio.run(server.list_tools())
+        trail.check_named(server, settings)
+    except (ToolRefused, StartRefused, SettingRefused) as error:
         return Finding("the tools are refused, and the server does not start", str(error))
     return Finding(f"{len(tools)} tools in src/{answers()['package_name']}")
 

@@ -160,6 +160,9 @@ class Settings(BaseSettings):
     responses: Literal["json", "sse"] = "json"
     notify_url: Annotated[str, AfterValidator(check_webhook)] | None = Field(None, repr=False)
     require_volumes: bool = False
+    trail_days: Annotated[int, Field(ge=0, le=10 * 365)] = 90
+    trail_megabytes: Annotated[int, Field(ge=1, le=1024 * 1024)] = 32
+    trail_arguments: Words = ()
 
     @classmethod
     def settings_customise_sources(
