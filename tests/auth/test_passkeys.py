@@ -772,17 +772,20 @@ def test_a_switched_off_password_stays_off_over_a_restart(house: House, stranger
 
 
 def test_under_another_name_passkeys_are_listed_and_the_password_is_back(house: House) -> None:
-    house.enrol()
+    passkey = house.enrol()
     house.run(house.owner.switch_password_off())
+    session = house.run(house.owner.sessions.open(passkey=passkey.id))
 
     house.restart(base_url=ELSEWHERE)
+    held_there = house.run(house.owner.sessions.holds(session))
     (there,) = house.run(house.owner.keyring.listed())
     on_there = house.run(house.owner.password_is_on())
     works_there = house.run(house.owner.keyring.any_works())
     house.restart(base_url=URL)
 
     assert (there.rp_id, there.works) == ("mcp.example.com", False)
-    assert (on_there, works_there) == (True, False)
+    assert (on_there, works_there, held_there) == (True, False, False)
+    assert house.run(house.owner.sessions.holds(session))
     assert not house.run(house.owner.password_is_on())
     assert house.approve(house.server.visitor()).status_code == 303
 
