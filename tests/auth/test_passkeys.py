@@ -1107,6 +1107,20 @@ def test_a_session_that_was_ended_is_not_kept_by_ending_the_others(house: House)
     assert not house.run(use())
 
 
+def test_a_session_that_ends_while_the_others_do_stays_ended(house: House) -> None:
+    async def use() -> list[bool]:
+        sessions = house.owner.sessions
+        mine, old = await sessions.open(), await sessions.open()
+        held = await sessions.held(mine)
+        await sessions.close(mine)  # by another request, between the two
+        await sessions.renew(mine, held)
+        await sessions.end_all_but(None)
+        await sessions.end_all_but(old)
+        return [await sessions.holds(each) for each in (mine, old)]
+
+    assert house.run(use()) == [False, False]
+
+
 def test_a_sign_in_is_fresh_for_ten_minutes(house: House) -> None:
     async def use() -> list[bool]:
         sessions, clock = house.owner.sessions, house.server.clock
