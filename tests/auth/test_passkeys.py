@@ -772,17 +772,20 @@ def test_a_switched_off_password_stays_off_over_a_restart(house: House, stranger
 
 
 def test_under_another_name_passkeys_are_listed_and_the_password_is_back(house: House) -> None:
-    house.enrol()
+    passkey = house.enrol()
     house.run(house.owner.switch_password_off())
+    session = house.run(house.owner.sessions.open(passkey=passkey.id))
 
     house.restart(base_url=ELSEWHERE)
+    held_there = house.run(house.owner.sessions.holds(session))
     (there,) = house.run(house.owner.keyring.listed())
     on_there = house.run(house.owner.password_is_on())
     works_there = house.run(house.owner.keyring.any_works())
     house.restart(base_url=URL)
 
     assert (there.rp_id, there.works) == ("mcp.example.com", False)
-    assert (on_there, works_there) == (True, False)
+    assert (on_there, works_there, held_there) == (True, False, False)
+    assert house.run(house.owner.sessions.holds(session))
     assert not house.run(house.owner.password_is_on())
     assert house.approve(house.server.visitor()).status_code == 303
 
@@ -1102,6 +1105,20 @@ def test_a_session_that_was_ended_is_not_kept_by_ending_the_others(house: House)
         return await sessions.holds(mine)
 
     assert not house.run(use())
+
+
+def test_a_session_that_ends_while_the_others_do_stays_ended(house: House) -> None:
+    async def use() -> list[bool]:
+        sessions = house.owner.sessions
+        mine, old = await sessions.open(), await sessions.open()
+        held = await sessions.held(mine)
+        await sessions.close(mine)  # by another request, between the two
+        await sessions.renew(mine, held)
+        await sessions.end_all_but(None)
+        await sessions.end_all_but(old)
+        return [await sessions.holds(each) for each in (mine, old)]
+
+    assert house.run(use()) == [False, False]
 
 
 def test_a_sign_in_is_fresh_for_ten_minutes(house: House) -> None:

@@ -374,8 +374,10 @@ def open_owners_page(phone: Phone) -> None:
 
 
 def add_passkey(phone: Phone, name: str = "My phone") -> None:
-    phone.page.get_by_label("Name of a new passkey").fill(name)
-    phone.page.get_by_role("button", name="Add a passkey").click()
+    section = phone.page.get_by_role("region", name="Passkeys")
+    section.get_by_text("Add a passkey").click()
+    section.get_by_label("A name for it").fill(name)
+    section.get_by_role("button", name="Make the passkey").click()
 
 
 def said(phone: Phone, sentence: str) -> None:
@@ -387,7 +389,8 @@ def test_a_passkey_is_made_on_the_owners_page_and_approves(new_phone: Phone) -> 
     open_owners_page(new_phone)
     add_passkey(new_phone)
     said(new_phone, "The passkey is added")
-    listed = new_phone.page.get_by_role("listitem").filter(has_text="My phone").inner_text()
+    section = new_phone.page.get_by_role("region", name="Passkeys")
+    listed = section.get_by_role("listitem").filter(has_text="My phone").inner_text()
     new_phone.page.context.clear_cookies()
     new_phone.ask()
     new_phone.press()
@@ -403,7 +406,8 @@ def test_the_owner_signs_in_by_passkey_and_sees_how(phone: Phone) -> None:
 
     phone.page.get_by_role("button", name="Sign in with a passkey").click()
 
-    this = phone.page.get_by_role("listitem").filter(has_text="this one")
+    browsers = phone.page.get_by_role("region", name="Signed-in browsers")
+    this = browsers.get_by_role("listitem").filter(has_text="this one")
     this.wait_for()
     assert "by the passkey A phone" in this.inner_text()
 
