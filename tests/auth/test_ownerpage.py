@@ -866,7 +866,7 @@ def test_a_form_that_is_not_ours_is_answered_by_a_page(
     answer = owner.visitor.post("/owner", content=body, headers=form)
 
     assert answer.status_code == status
-    assert "Open this server’s page /owner again." in words(answer)
+    assert "Back to your page" in words(answer)
 
 
 def test_other_ways_to_ask_are_answered(here: Desk) -> None:
