@@ -787,6 +787,17 @@ def test_under_another_name_passkeys_are_listed_and_the_password_is_back(house: 
     assert house.approve(house.server.visitor()).status_code == 303
 
 
+def test_a_passkey_made_under_a_new_name_does_not_switch_the_password_off(house: House) -> None:
+    house.enrol()
+    house.run(house.owner.switch_password_off())
+    house.restart(base_url=ELSEWHERE)
+
+    house.enrol(Authenticator(ELSEWHERE))
+
+    assert house.run(house.owner.password_is_on())
+    assert [each.works for each in house.run(house.owner.keyring.listed())] == [False, True]
+
+
 def test_a_passkey_of_another_name_signs_nobody_in(house: House) -> None:
     house.enrol()
     house.restart(base_url=ELSEWHERE)

@@ -82,17 +82,19 @@ class Keyring:
 
     async def find(self, credential: str) -> Passkey | None:
         """Returns the working passkey with a credential id in base64url."""
-        wanted = passkey_id(credential)
-        found = [each for each in await self.listed() if each.id == wanted and each.works]
-        return found[0] if found and found[0].credential == credential else None
+        found = await self._enrolled(passkey_id(credential))
+        return found if found and found.works and found.credential == credential else None
 
     async def works(self, key: str) -> bool:
         """Tells whether the passkey with an id works."""
-        return any(each.id == key and each.works for each in await self.listed())
+        found = await self._enrolled(key)
+        return found is not None and found.works
 
     async def any_works(self) -> bool:
-        """Tells whether the owner can sign in by a passkey."""
-        return not self.obstacle and any(each.works for each in await self.listed())
+        """Tells whether the owner can sign in by a passkey; anybody's page asks that."""
+        ids = await self._index()
+        records = await self._records.get_together(*(_key(each) for each in ids))
+        return any(record is not None and self._can_use(record) for record in records)
 
     async def add(self, new: NewPasskey, name: str, address: str) -> Passkey:
         """Enrols a passkey.
@@ -136,7 +138,7 @@ class Keyring:
     async def rename(self, key: str, name: str) -> bool:
         """Gives a passkey another name; False when it is not enrolled or the name is empty."""
         shown = plain_name(name, self._limits.passkey_name_chars)
-        if not shown or not any(each.id == key for each in await self.listed()):
+        if not shown or await self._enrolled(key) is None:
             return False
         await self._records.put(Put(*_name_key(key), {"name": shown}))
         return True
@@ -178,6 +180,15 @@ class Keyring:
             )
         audit.record(Event.PASSWORD_ON if on else Event.PASSWORD_OFF)
 
+    async def _enrolled(self, key: str) -> Passkey | None:
+        index, *records = await self._records.get_together(
+            INDEX, _key(key), _name_key(key), _used_key(key)
+        )
+        return self._passkey(key, *records) if index and key in index["keys"] else None
+
+    def _can_use(self, record: Record) -> bool:
+        return not self.obstacle and bool(record["rp_id"] == self._host)
+
     async def _index(self) -> list[str]:
         record = await self._records.get(*INDEX)
         return [] if record is None else list(record["keys"])
@@ -198,7 +209,7 @@ class Keyring:
             address=record["address"],
             rp_id=record["rp_id"],
             synced=record["synced"],
-            works=not self.obstacle and record["rp_id"] == self._host,
+            works=self._can_use(record),
             last_used=used["last"],
             count=used["count"],
             credential=record["credential"],
