@@ -427,7 +427,7 @@ def test_from_a_password_to_passkeys_only_and_back(new_phone: Phone) -> None:
     button.click()
     page.get_by_text("It is switched off: only your passkeys sign you in.").wait_for()
 
-    page.get_by_text("Remove it: My phone").click()
+    page.get_by_text("Remove it (My phone)").click()
     page.get_by_role("button", name="Remove it now").click()
 
     # On https the page is asked for again, and the session that the passkey opened has ended.
