@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastmcp import FastMCP
 
@@ -15,12 +16,14 @@ from personal_auth import PersonalAuthProvider
 from personal_auth.audit import Event
 from personal_auth.client import Client
 from personal_auth.moments import moment
-from personal_auth.owneractions import NEED_A_FRESH_SIGN_IN, SAID
+from personal_auth.owneractions import SAID
 from personal_auth.reading import HeldToReading
 from personal_auth.trail import LOST, Trail
 from personal_auth.trailfile import Entry
 from personal_auth.trailview import EVENTS, lines
 from tests.support.asgi import AppServer
+from tests.support.authenticator import Authenticator, offered
+from tests.support.authenticator import enrol as enrol_device
 from tests.support.household import (
     CHATGPT,
     CLAUDE,
@@ -37,7 +40,7 @@ from tests.support.household import (
     token,
 )
 from tests.support.ownerpage import DEEDS, LOCAL, Desk, desk, words
-from tests.support.site import PASSWORD, URL, Clock
+from tests.support.site import PASSWORD, URL, App, Clock
 
 NEW = "another password of some length"
 CHANGE = {"new-password": NEW, "again": NEW}
@@ -286,7 +289,7 @@ def test_what_matters_most_needs_a_sign_in_of_the_last_ten_minutes(furnished: Ap
     furnished.clock.advance(10 * MINUTE)
     before = state(furnished)
 
-    for do in sorted(NEED_A_FRESH_SIGN_IN & set(found)):
+    for do in ("change-password", "add-passkey", "remove-passkey", "password-off", "password-on"):
         answer = owner.post(**found[do])
         assert answer.status_code == 403
         assert "Sign in again to do this. Nothing was changed." in words(answer)
@@ -609,6 +612,76 @@ def test_a_password_of_the_settings_is_changed_there(public: AppServer) -> None:
     assert desk(public).post("sign-in", password=NEW).status_code == 403
 
 
+@pytest.fixture
+def device(here: Desk, place: AppServer) -> Authenticator:
+    """A phone with a passkey that is enrolled."""
+    device = Authenticator(here.origin)
+    place.run(enrol_device(place.provider.service.owner, device))
+    return device
+
+
+def answered(device: Authenticator, page: httpx.Response) -> dict[str, str]:
+    """Returns what a device answers to a page that offers to sign in by passkey."""
+    options, challenge = offered(page.text)
+    return {"assertion": json.dumps(device.get(options)), "challenge": challenge}
+
+
+def made(device: Authenticator, page: httpx.Response) -> dict[str, str]:
+    """Returns what a device answers to a page that offers to make a passkey."""
+    options, challenge = offered(page.text)
+    return {"assertion": json.dumps(device.create(options)), "challenge": challenge}
+
+
+def test_a_passkey_signs_in_on_the_page_that_offered_it(
+    here: Desk, place: AppServer, device: Authenticator
+) -> None:
+    other, answer = desk(place), answered(device, here.open())
+    other.open()
+
+    elsewhere = other.post("sign-in", **answer)
+    signed_in = here.act("sign-in", **answer)
+    again = here.post("sign-in", **answer)
+
+    assert (elsewhere.status_code, again.status_code) == (403, 403)
+    assert "by the passkey A phone" in words(signed_in)
+
+
+def test_a_passkey_of_the_consent_page_is_not_taken_here(public: AppServer) -> None:
+    owner, device = desk(public), Authenticator(URL)
+    public.run(enrol_device(public.provider.service.owner, device))
+    app = App.register(public)  # type: ignore[arg-type]
+    answer = answered(device, owner.visitor.get("/authorize", params=app.query()))
+
+    assert owner.post("sign-in", **answer).status_code == 403
+
+
+def test_a_passkey_is_made_for_the_session_that_asked(here: Desk, place: AppServer) -> None:
+    other = desk(place)
+    other.sign_in()
+    new = Authenticator(here.origin)
+    answer = made(new, here.sign_in())
+
+    elsewhere = other.post("add-passkey", **answer)
+    added = here.act("add-passkey", name="My <phone>", **answer)
+
+    assert elsewhere.status_code == 403
+    assert 'role="alert" tabindex="-1" autofocus' in elsewhere.text
+    assert "The passkey is added: it signs you in from now on." in words(added)
+    assert "My <phone> Never used" in words(added)
+    desk_of_phone = desk(place)
+    answer = answered(new, desk_of_phone.open())
+    assert "Connected apps" in desk_of_phone.act("sign-in", **answer).text
+
+
+def test_without_javascript_no_passkey_is_made(here: Desk) -> None:
+    here.sign_in()
+
+    answer = here.post("add-passkey", name="x")
+
+    assert answer.status_code == 403
+    assert "A passkey is made by JavaScript: allow it for this page." in words(answer)
+
+
 def test_a_passkey_is_named_and_removed(here: Desk, place: AppServer) -> None:
     first, _ = enrol(place, "First"), enrol(place, "Second")
     page = here.sign_in()
@@ -866,7 +939,7 @@ def test_a_form_that_is_not_ours_is_answered_by_a_page(
     answer = owner.visitor.post("/owner", content=body, headers=form)
 
     assert answer.status_code == status
-    assert "Open this server’s page /owner again." in words(answer)
+    assert "Back to your page" in words(answer)
 
 
 def test_other_ways_to_ask_are_answered(here: Desk) -> None:

@@ -112,7 +112,7 @@ def test_a_connection_is_named_and_held_to_reading_at_its_next_request(home: Hom
     connection = connect(home.url, PASSWORD, name="Claude")
     (before,) = home.told("connections")
 
-    home.said("connections", "name", before["id"], "-my phone-")
+    home.said("connections", "name", before["id"], "-[b]my phone")
     home.said("connections", "read-only", before["id"])
     table = home.said("connections")
     (held,) = home.told("connections")
@@ -122,8 +122,8 @@ def test_a_connection_is_named_and_held_to_reading_at_its_next_request(home: Hom
     home.said("connections", "name", before["id"], "")
 
     assert (before["name"], before["read_only"], before["kind"]) == ("", False, "client")
-    assert (held["name"], held["read_only"], held["client"]) == ("-my phone-", True, "Claude")
-    assert all(word in table for word in ("your name", "-my phone-", "read", "Claude"))
+    assert (held["name"], held["read_only"], held["client"]) == ("-[b]my phone", True, "Claude")
+    assert all(word in table for word in ("your name", "-[b]my phone", "read", "Claude"))
     assert len(few) < len(all_again)
     assert home.told("connections")[0]["name"] == ""
 

@@ -78,10 +78,9 @@ class OwnerPage:
             return self._refusal(error)
 
     def _refusal(self, error: Refused) -> Response:
-        title, cure = "That was not possible", "Open this server’s page /owner again."
-        if isinstance(error, StoreUnavailable):
-            title, cure = "Not possible now", ""
-        page = self._pages.message(error.status, title, error.description, cure)
+        away = isinstance(error, StoreUnavailable)
+        title = "Not possible now" if away else "That was not possible"
+        page = self._pages.message(error.status, title, error.description, back=PATH)
         return with_wait(page, error)
 
     async def _look(self, request: Request) -> Response:

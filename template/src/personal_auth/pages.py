@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
@@ -189,9 +190,14 @@ class Pages:
         cause: str,
         cure: str = "",
         steps: Sequence[tuple[str, str]] = (),
+        back: str = "",
     ) -> HTMLResponse:
-        """Says what happened and what to do about it; `steps` are pairs of an app and its cure."""
-        return self._page("message.html", status, title=title, cause=cause, cure=cure, steps=steps)
+        """Says what happened and what to do about it.
+
+        `steps` are pairs of an app and its cure; `back` is a path of ours to go on from.
+        """
+        values: dict[str, Any] = {"title": title, "cause": cause, "cure": cure, "steps": steps}
+        return self._page("message.html", status, back=back, **values)
 
     def _page(
         self,

@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from personal_auth.moments import moment
@@ -47,14 +47,24 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints rows below their columns, in whole lines where no person reads; text is no markup."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Collection[str] = ()
+) -> None:
+    """Prints rows below their columns, in whole lines where no person reads; text is no markup.
+
+    Args:
+        columns: Their heads.
+        rows: The cells of each row.
+        numbers: The heads of the columns that stand at the right.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns, box=None)
+    table = Table(box=None)
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    whole_lines = None if sys.stdout.isatty() else 1000  # for grep and the like
+    whole_lines = None if sys.stdout.isatty() else 4000  # for grep and the like
     Console(file=sys.stdout, width=whole_lines).print(table)

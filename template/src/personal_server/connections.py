@@ -122,7 +122,7 @@ def _table(found: Sequence[Listed]) -> None:
     named = any(each.own_name for each in found)
     columns = ["id", "client (its own name)", *["your name"] * named, "returns to", "may"]
     columns += ["last used", "calls", "from", "connected since", *["made for"] * moved]
-    print_table(columns, [_cells(each, named, moved) for each in found])
+    print_table(columns, [_cells(each, named, moved) for each in found], numbers={"calls"})
 
 
 def _cells(each: Listed, named: bool, moved: bool) -> list[str]:

@@ -66,7 +66,7 @@ def show(*, json: bool = False) -> None:
         print("There is no token: `token create NAME` makes one.")
     else:
         columns = ["id", "name", "may", "last used", "calls", "from", "made", "ends"]
-        print_table(columns, [_cells(each) for each in found])
+        print_table(columns, [_cells(each) for each in found], numbers={"calls"})
 
 
 def revoke(token: Name, /) -> None:

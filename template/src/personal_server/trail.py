@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import json
 import re
 import sys
 import time
@@ -19,6 +18,7 @@ from fastmcp import FastMCP
 
 from personal_auth.trail import TRAIL_FILE, Entry, Trail
 from personal_auth.trailread import read
+from personal_server.commands import print_json, print_table
 from personal_server.settings import SettingRefused, Settings, load
 
 SECONDS = {"s": 1, "m": 60, "h": 60 * 60, "d": 24 * 60 * 60, "w": 7 * 24 * 60 * 60}
@@ -85,7 +85,7 @@ def show(
     found = read(path, since=start, limit=limit + 1, grant=connection)
     entries = found[:limit]
     if json:
-        print(_json(entries))
+        print_json([_row(entry) for entry in entries])
     elif entries:
         _table(entries)
     elif not settings.trail_days:
@@ -115,50 +115,40 @@ def moment(text: str, now: float) -> float:
     )
 
 
-def _json(entries: list[Entry]) -> str:
-    rows = [
-        {
-            "id": entry.id,
-            "time": _iso(entry.at),
-            "kind": entry.kind,
-            "connection": entry.grant or None,
-            "client": entry.client or None,
-            "tool": entry.tool or None,
-            "outcome": entry.outcome or None,
-            "milliseconds": entry.milliseconds,
-            "event": entry.event or None,
-            "address": entry.address or None,
-            "fields": entry.fields,
-            "arguments": entry.arguments or None,
-        }
-        for entry in entries
-    ]
-    return json.dumps(rows, indent=2, ensure_ascii=False)
+def _row(entry: Entry) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "time": _iso(entry.at),
+        "kind": entry.kind,
+        "connection": entry.grant or None,
+        "client": entry.client or None,
+        "tool": entry.tool or None,
+        "outcome": entry.outcome or None,
+        "milliseconds": entry.milliseconds,
+        "event": entry.event or None,
+        "address": entry.address or None,
+        "fields": entry.fields,
+        "arguments": entry.arguments or None,
+    }
 
 
 def _table(entries: list[Entry]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     zone = datetime.now().astimezone().tzname()
     columns = [f"when ({zone})", "connection", "client", "what", "outcome", "ms", "from", "more"]
-    table = Table(*columns, box=None)
-    table.columns[5].justify = "right"
-    for entry in entries:
-        cells = [
-            f"{_local(entry.at):%Y-%m-%d %H:%M:%S}",
-            entry.grant,
-            entry.client,
-            entry.tool or entry.event,
-            entry.outcome,
-            "" if entry.milliseconds is None else f"{entry.milliseconds:.1f}",
-            entry.address,
-            entry.arguments or " ".join(f"{k}={v}" for k, v in entry.fields.items()),
-        ]
-        table.add_row(*(Text(cell) for cell in cells))
-    whole_lines = None if sys.stdout.isatty() else 4000  # for grep and the like
-    Console(file=sys.stdout, width=whole_lines).print(table)
+    print_table(columns, [_cells(entry) for entry in entries], numbers={"ms"})
+
+
+def _cells(entry: Entry) -> list[str]:
+    return [
+        f"{_local(entry.at):%Y-%m-%d %H:%M:%S}",
+        entry.grant,
+        entry.client,
+        entry.tool or entry.event,
+        entry.outcome,
+        "" if entry.milliseconds is None else f"{entry.milliseconds:.1f}",
+        entry.address,
+        entry.arguments or " ".join(f"{k}={v}" for k, v in entry.fields.items()),
+    ]
 
 
 def _iso(at: float) -> str:
