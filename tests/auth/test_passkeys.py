@@ -320,6 +320,21 @@ def test_an_answer_given_in_one_browser_is_worth_nothing_in_another(
     assert "another page" in alert(refused)
 
 
+def test_an_answer_at_the_owners_page_of_one_browser_signs_nobody_in_at_another(
+    house: House, owner: Visitor, stranger: Visitor
+) -> None:
+    house.enrol()
+    options, challenge = offered(owner.get("/owner").text)
+    stranger.get("/owner")
+    form = {"do": "sign-in", "challenge": challenge}
+    form["assertion"] = json.dumps(house.device.get(options))
+
+    answers = [v.post("/owner", data=form, headers={"origin": URL}) for v in (stranger, owner)]
+
+    assert [answer.status_code for answer in answers] == [403, 303]
+    assert "session" not in str(stranger.cookies)
+
+
 def test_an_answer_for_one_app_does_not_approve_another(house: House, owner: Visitor) -> None:
     house.enrol()
     form = house.form(owner)
@@ -1114,9 +1129,10 @@ def test_a_session_that_ends_while_the_others_do_stays_ended(house: House) -> No
         held = await sessions.held(mine)
         await sessions.close(mine)  # by another request, between the two
         await sessions.renew(mine, held)
+        kept = [await sessions.holds(mine)]
         await sessions.end_all_but(None)
         await sessions.end_all_but(old)
-        return [await sessions.holds(each) for each in (mine, old)]
+        return [*kept, await sessions.holds(old)]
 
     assert house.run(use()) == [False, False]
 
