@@ -1104,6 +1104,83 @@ def test_a_session_that_was_ended_is_not_kept_by_ending_the_others(house: House)
     assert not house.run(use())
 
 
+class Hesitant(MemoryStore):
+    """A store that waits before its first change of a kind until it may make it."""
+
+    def __init__(self, waits: str) -> None:
+        super().__init__()
+        self.asked, self.may = asyncio.Event(), asyncio.Event()
+        self._waits = waits
+
+    async def put(self, key: str, *arguments: Any, **options: Any) -> None:
+        await self._hesitate(f"put {key}")
+        await super().put(key, *arguments, **options)
+
+    async def delete(self, key: str, *, collection: str | None = None) -> bool:
+        await self._hesitate(f"delete {collection}")
+        return bool(await super().delete(key, collection=collection))
+
+    async def all_keys(self, collection: str) -> list[str]:
+        return [str(key) for key in await self.keys(collection)]
+
+    async def _hesitate(self, change: str) -> None:
+        if change == self._waits and not self.asked.is_set():
+            self.asked.set()
+            await self.may.wait()
+
+
+async def sign_all_out(owner: Owner) -> None:
+    await owner.sessions.end_all_but(None)
+
+
+async def change_the_password(owner: Owner) -> None:
+    await owner.change_password("the next password")
+
+
+@pytest.mark.parametrize("end", [sign_all_out, change_the_password])
+def test_a_session_that_ends_the_others_meanwhile_does_not_outlive_its_own_end(
+    tmp_path: Path, end: Callable[[Owner], Any]
+) -> None:
+    store = Hesitant("put sessions")
+    house = House(tmp_path, password=None, client_storage=store)
+
+    async def use() -> list[bool]:
+        sessions = house.owner.sessions
+        stolen = await sessions.open()
+        held = [await sessions.holds(stolen)]
+        staying = asyncio.create_task(sessions.end_all_but(stolen))
+        await store.asked.wait()
+        await end(house.owner)
+        store.may.set()
+        await staying
+        return [*held, await sessions.holds(stolen)]
+
+    held = house.run(use())
+    house.server.stop()
+
+    assert held == [True, False]
+
+
+def test_of_two_passwords_set_at_once_the_session_of_the_lost_one_ends(tmp_path: Path) -> None:
+    store = Hesitant("delete sessions")
+    house = House(tmp_path, password=None, client_storage=store)
+
+    async def use() -> bool:
+        owner = house.owner
+        stolen = await owner.sessions.open()
+        staying = asyncio.create_task(owner.change_password("a password of the thief", stolen))
+        await store.asked.wait()
+        await owner.change_password("a password of the owner")
+        store.may.set()
+        await staying
+        return await owner.sessions.holds(stolen)
+
+    held = house.run(use())
+    house.server.stop()
+
+    assert not held
+
+
 def test_a_sign_in_is_fresh_for_ten_minutes(house: House) -> None:
     async def use() -> list[bool]:
         sessions, clock = house.owner.sessions, house.server.clock

@@ -186,7 +186,7 @@ class Owner:
         held = await self.sessions.held(keep)
         hashed = await self._in_thread(hash_password, password)
         await self._records.put(Put("owner", "password", {"hash": hashed}))
-        await self.sessions.renew(keep, held)
+        await self.sessions.renew(keep, held, self._fingerprint_of(hashed))
         self._proven()
         audit.record(Event.PASSWORD_CHANGED)
 
@@ -216,7 +216,9 @@ class Owner:
 
     async def _fingerprint(self) -> str:
         """Returns what a session remembers of the password that holds."""
-        reference = await self._reference()
+        return self._fingerprint_of(await self._reference())
+
+    def _fingerprint_of(self, reference: str) -> str:
         return to_text(self._sealer().mac("password", reference.encode())[:16])
 
 
