@@ -457,6 +457,38 @@ def test_a_copied_passkey_is_refused_when_its_count_does_not_grow(
     assert house.run(house.owner.keyring.listed())[0].count == 5
 
 
+def test_of_two_that_answer_at_once_with_one_count_one_is_a_copy(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.device.count = 4
+    house.enrol()
+    house.device.count = 5
+    keyring, written, may = house.owner.keyring, asyncio.Event(), asyncio.Event()
+    used = keyring.used
+
+    async def later(passkey: Passkey, count: int) -> None:
+        written.set()
+        await may.wait()
+        await used(passkey, count)
+
+    async def use() -> str:
+        monkeypatch.setattr(keyring, "used", later)
+        first, second = (asyncio.create_task(_sign_in(house)) for _ in range(2))
+        await written.wait()  # one is past every check, and the store does not know it yet
+        done, _ = await asyncio.wait({first, second}, return_when=asyncio.FIRST_COMPLETED)
+        may.set()
+        await asyncio.gather(first, second, return_exceptions=True)
+        return str(done.pop().exception())
+
+    assert "has been used elsewhere" in house.run(use())
+
+
+async def _sign_in(house: House) -> str:
+    options, challenge, bound_to = _offer(house)
+    answer = json.dumps(house.device.get(options))
+    return await house.owner.sign_in_by_passkey(answer, challenge, bound_to, "203.0.113.9", None)
+
+
 def test_nobody_without_the_key_can_have_a_passkey_called_a_copy(
     house: House, stranger: Visitor, caplog: pytest.LogCaptureFixture
 ) -> None:
