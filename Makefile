@@ -4,7 +4,7 @@ UV := .venv/bin/uv
 PYTHON := .venv/bin/python
 INSTALLED := .venv/installed
 
-.PHONY: help demo test pins shipped format lint release
+.PHONY: help demo test pins shipped pictures format lint release
 
 help: ## say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -25,6 +25,9 @@ pins: $(UV) ## write tests/requirements.txt anew from pyproject.toml
 
 shipped: $(INSTALLED) ## write the list of the files that the template keeps current anew
 	$(PYTHON) scripts/shipped.py
+
+pictures: $(INSTALLED) ## take the pictures of docs/owner.md anew
+	PICTURES=1 $(PYTHON) -m pytest -q tests/browser/test_pictures.py
 
 format: $(INSTALLED) ## format the Python code
 	.venv/bin/ruff format .

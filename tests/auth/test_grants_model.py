@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +49,17 @@ class Page:
     created: float | None = None
     dead: bool = False
     """Revoked; also a code whose approval was revoked before it was redeemed."""
+    approved_to_read: bool = False
+    held: bool = False
+    """Whether the connection is, or will be, held to reading."""
+
+    def shown(self, scopes: tuple[str, ...]) -> tuple[str, ...]:
+        """Returns scopes as the connection has them now."""
+        return to_reading(scopes) if self.held else scopes
+
+
+def to_reading(scopes: Iterable[str]) -> tuple[str, ...]:
+    return tuple("tools:read" if scope == "tools" else scope for scope in scopes)
 
 
 @dataclass(eq=False)
@@ -72,6 +83,18 @@ class Pass:
     expires: float
 
 
+@dataclass(eq=False)
+class Script:
+    """A token for a script."""
+
+    gid: str
+    text: str
+    url: str
+    expires: float
+    held: bool
+    dead: bool = False
+
+
 class GrantsModel(RuleBasedStateMachine):
     """What must be true of `Grants`, said by times and flags instead of records and hashes."""
 
@@ -84,6 +107,7 @@ class GrantsModel(RuleBasedStateMachine):
         self.pages: list[Page] = []
         self.keys: list[Key] = []
         self.passes: list[Pass] = []
+        self.tokens: list[Script] = []
         self.url = URL
         self.store = self.new_store()
         self.grants = self.opened()
@@ -131,39 +155,86 @@ class GrantsModel(RuleBasedStateMachine):
     def live(self, page: Page) -> bool:
         return page.created is not None and not page.dead
 
+    def lives(self, token: Script) -> bool:
+        return not token.dead and self.now < token.expires
+
     # What people and programs do
 
     @initialize(client=st.sampled_from([CLIENT, OTHER]))
     def a_first_connection(self, client: Client) -> None:
-        self.approve(client, ("tools", "offline_access"))
+        self.approve(client, ("tools", "offline_access"), False)
         self.redeem(self.pages[0], "right")
 
     @rule(
         client=st.sampled_from([CLIENT, OTHER]),
-        scopes=st.sampled_from([("tools",), ("tools", "offline_access")]),
+        scopes=st.sampled_from([("tools",), ("tools", "offline_access"), ("tools:read",)]),
+        read_only=st.booleans(),
     )
-    def approve(self, client: Client, scopes: tuple[str, ...]) -> None:
+    def approve(self, client: Client, scopes: tuple[str, ...], read_only: bool) -> None:
         nonce = f"page {len(self.pages)}"
+        approved = approval(nonce, client, scopes, read_only=read_only)
 
-        code = self.wait(self.grants.issue_code(approval(nonce, client, scopes)))
+        code = self.wait(self.grants.issue_code(approved))
 
         assert code not in {None, *(page.code for page in self.pages)}
-        self.pages.append(Page(nonce, client, scopes, code, self.url, self.now))
+        page = Page(nonce, client, scopes, code, self.url, self.now)
+        page.approved_to_read = page.held = read_only
+        self.pages.append(page)
 
-    @rule(data=st.data())
-    def approve_again(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), read_only=st.booleans())
+    def approve_again(self, data: st.DataObject, read_only: bool) -> None:
         page = data.draw(st.sampled_from(self.pages))
         if self.now > page.approved + PAGE_SECONDS:
             return  # the page itself is refused
 
-        code = self.outcome(self.grants.issue_code(approval(page.nonce, page.client, page.scopes)))
+        approved = approval(page.nonce, page.client, page.scopes, read_only=read_only)
+        code = self.outcome(self.grants.issue_code(approved))
 
         if self.live(page):
             assert code is None
+            page.held |= read_only and not page.approved_to_read
         elif page.claimed or page.dead or self.now > page.approved + CODE_SECONDS:
             assert code == "TicketRefused"
         else:
             assert code == page.code
+            page.approved_to_read |= read_only
+            page.held |= read_only
+
+    @rule(data=st.data(), read_only=st.booleans())
+    def narrow(self, data: st.DataObject, read_only: bool) -> None:
+        page = data.draw(st.sampled_from(self.pages[::-1]))
+        connections = self.grants.connections
+
+        said = self.wait(connections.narrow(self.grants.id_of(page.nonce), read_only))
+
+        assert said == self.live(page)
+        page.held = read_only if said else page.held
+
+    @rule(read_only=st.booleans(), seconds=st.sampled_from([30, ACCESS_SECONDS, REFRESH_SECONDS]))
+    def make_a_token(self, read_only: bool, seconds: int) -> None:
+        made = self.grants.issue_token("Script", read_only=read_only, seconds=seconds)
+        gid, text = self.wait(made)
+
+        self.tokens.append(Script(gid, text, self.url, self.now + seconds, read_only))
+
+    @precondition(lambda self: self.tokens)
+    @rule(data=st.data(), read_only=st.booleans())
+    def narrow_a_token(self, data: st.DataObject, read_only: bool) -> None:
+        token = data.draw(st.sampled_from(self.tokens[::-1]))
+
+        said = self.wait(self.grants.connections.narrow(token.gid, read_only))
+
+        assert said == self.lives(token)
+        token.held = read_only
+
+    @precondition(lambda self: self.tokens)
+    @rule(data=st.data())
+    def revoke_a_token(self, data: st.DataObject) -> None:
+        token = data.draw(st.sampled_from(self.tokens[::-1]))
+        was_live = self.lives(token)
+
+        assert self.wait(self.grants.connections.revoke(token.gid)) or not was_live
+        token.dead = True
 
     @rule(
         data=st.data(),
@@ -197,15 +268,16 @@ class GrantsModel(RuleBasedStateMachine):
             in_time = self.now <= page.approved + CODE_SECONDS
             if right and in_time and not page.dead and page.url == self.url:
                 assert isinstance(answer, Tokens)
-                assert (answer.scopes, answer.expires) == (page.scopes, self.now + ACCESS_SECONDS)
+                told = (page.shown(page.scopes), self.now + ACCESS_SECONDS)
+                assert (answer.scopes, answer.expires) == told
                 page.created = self.now
-                self.take(page, answer, self.now)
+                self.take(page, answer, self.now, page.scopes)
             else:
                 assert answer == "InvalidGrant"
 
-    def take(self, page: Page, tokens: Tokens, at: float) -> None:
+    def take(self, page: Page, tokens: Tokens, at: float, scopes: tuple[str, ...]) -> None:
         if tokens.access not in {each.text for each in self.passes}:
-            self.passes.append(Pass(tokens.access, page, tokens.scopes, tokens.expires))
+            self.passes.append(Pass(tokens.access, page, scopes, tokens.expires))
         if tokens.refresh not in {key.text for key in self.keys}:
             self.keys.append(Key(tokens.refresh, page, at))
 
@@ -213,7 +285,10 @@ class GrantsModel(RuleBasedStateMachine):
     @rule(
         data=st.data(),
         scope=st.sampled_from(
-            [None, None, "", "tools", "tools offline_access", "offline_access", "claudeai"]
+            [
+                *(None, None, "", "tools", "tools offline_access", "offline_access", "claudeai"),
+                *("tools:read", "tools:read offline_access"),
+            ]
         ),
         wrong_client=st.sampled_from([False, False, False, True]),
     )
@@ -236,7 +311,11 @@ class GrantsModel(RuleBasedStateMachine):
         )
 
         asked = [word for word in (scope or "").split() if word != "claudeai"]
-        granted = tuple(word for word in page.scopes if word in asked or not asked)
+        granted = tuple(
+            word for word in page.scopes if word in asked or not asked or word != "offline_access"
+        )
+        if "tools:read" in asked and "tools" not in asked:
+            granted = to_reading(granted)
         if not self.live(page) or wrong_client or page.url != self.url or self.forgotten(key):
             assert answer == "InvalidGrant"
         elif key.used is not None and self.now > key.used + RETRY_SECONDS:
@@ -244,7 +323,7 @@ class GrantsModel(RuleBasedStateMachine):
             page.dead = True
         elif key.used is None and self.too_old(key):
             assert answer == "InvalidGrant"
-        elif not set(asked) <= set(page.scopes):
+        elif not set(asked) <= {*page.scopes, "tools:read"}:
             assert answer == "InvalidScope"
         else:
             self.refreshed(key, answer, granted)
@@ -255,9 +334,10 @@ class GrantsModel(RuleBasedStateMachine):
             key.used = self.now
         for earlier in key.answers.values():
             assert answer.refresh == earlier.refresh
-        assert key.answers.setdefault(granted, answer) == answer
-        assert (answer.scopes, answer.expires) == (granted, key.used + ACCESS_SECONDS)
-        self.take(key.page, answer, key.used)
+        assert key.answers.setdefault(granted, answer).access == answer.access
+        shown = key.page.shown(granted)
+        assert (answer.scopes, answer.expires) == (shown, key.used + ACCESS_SECONDS)
+        self.take(key.page, answer, key.used, granted)
 
     @precondition(lambda self: self.keys)
     @rule(data=st.data(), wrong_client=st.booleans())
@@ -295,8 +375,8 @@ class GrantsModel(RuleBasedStateMachine):
     @rule()
     def revoke_all(self) -> None:
         self.wait(self.grants.connections.revoke_all())
-        for page in self.pages:
-            page.dead = True
+        for each in (*self.pages, *self.tokens):
+            each.dead = True
 
     @rule(gid=st.sampled_from(["epoch", "", "0" * 16, "F" * 16, "../epoch", "0" * 16 + "/note"]))
     def revoke_what_is_no_grant(self, gid: str) -> None:
@@ -366,7 +446,7 @@ class GrantsModel(RuleBasedStateMachine):
                     self.grants.id_of(each.page.nonce),
                     each.page.client.id,
                     each.page.client.name,
-                    each.scopes,
+                    each.page.shown(each.scopes),
                     each.expires,
                 )
             else:
@@ -374,9 +454,24 @@ class GrantsModel(RuleBasedStateMachine):
             assert self.outcome(self.grants.check(each.text)) == expected
 
     @invariant()
+    def exactly_the_live_tokens_open(self) -> None:
+        for token in self.tokens:
+            found = self.outcome(self.grants.check(token.text))
+            if self.lives(token) and token.url == self.url:
+                assert (found.grant_id, found.read_only) == (token.gid, token.held)
+            else:
+                assert found == InvalidToken.__name__
+
+    @invariant()
     def exactly_the_live_are_listed(self) -> None:
         live = {self.grants.id_of(page.nonce) for page in self.pages if self.live(page)}
-        assert set(self.wait(self.grants.connections.all())) == live
+        live |= {token.gid for token in self.tokens if self.lives(token)}
+        listed = {each.id: each.read_only for each in self.wait(self.grants.connections.listed())}
+        assert set(listed) == live
+        for page in self.pages:
+            if self.live(page):
+                held = "tools" not in page.shown(page.scopes)
+                assert listed[self.grants.id_of(page.nonce)] == held
 
 
 class LastingModel(GrantsModel):

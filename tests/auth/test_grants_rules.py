@@ -803,6 +803,7 @@ def test_a_grant_says_who_was_connected_to_what(grants: Grants, store: Notebook)
         "issuer": "https://mcp.example.com",
         "created": START,
         "epoch": "",
+        "read_only": False,
     }
 
 

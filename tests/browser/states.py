@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 
 from personal_auth.identity import Identity
-from personal_auth.pages import Pages
+from personal_auth.pages import Pages, Reading
 from personal_auth.passkeys import Offer
 from personal_auth.redirects import read
 from tests.support.site import CALLBACK, PASSWORD, URL, App, Clock, Site
@@ -43,11 +43,33 @@ def with_passkey(*, ask_password: bool = True, error: str = "") -> Answer:
         ticket="a ticket",
         ask_password=ask_password,
         passkey=Offer('{"challenge": "AAAA", "rpId": "mcp.example.com"}', "a challenge"),
+        reading=Reading.OFFERED,
         error=error,
     )
     return answer.status_code, dict(answer.headers), bytes(answer.body)
 
 
+def about_reading(reading: Reading, error: str = "") -> Answer:
+    """Returns the consent page that says something of tools that only read."""
+    answer = PAGES.consent(
+        client_name="Claude",
+        redirect=read(CALLBACK),
+        ticket="a ticket",
+        ask_password=True,
+        reading=reading,
+        error=error,
+        password_is_wrong=bool(error),
+    )
+    return answer.status_code, dict(answer.headers), bytes(answer.body)
+
+
+ABOUT_READING: dict[str, Callable[[], Answer]] = {
+    "may be held to reading": lambda: about_reading(Reading.OFFERED),
+    "held to reading, wrong password": lambda: about_reading(
+        Reading.CHOSEN, error="The password is wrong."
+    ),
+    "asks only to read": lambda: about_reading(Reading.ASKED),
+}
 WITH_PASSKEY: dict[str, Callable[[], Answer]] = {
     "passkey offered": with_passkey,
     "passkey refused": lambda: with_passkey(error="The device did not check that it is you."),
@@ -76,6 +98,7 @@ class States:
         "no name",
         *FROM_DOCUMENTS,
         *WITH_PASSKEY,
+        *ABOUT_READING,
         "unknown app",
         "foreign redirect",
         "broken request",
@@ -94,6 +117,7 @@ class States:
             self._site.stop()
         self.answers |= {name: make() for name, make in FROM_DOCUMENTS.items()}
         self.answers |= {name: make() for name, make in WITH_PASSKEY.items()}
+        self.answers |= {name: make() for name, make in ABOUT_READING.items()}
 
     def _asked(self) -> dict[str, Answer]:
         return {

@@ -217,6 +217,24 @@ def test_the_keyboard_suffices_and_enter_approves(public: Place, open_page: Open
     assert app.redeem(arrive(page, public)["code"]).status_code == 200
 
 
+def test_the_keyboard_holds_an_app_to_reading(public: Place, open_page: Open) -> None:
+    public.site.provider.service.can_narrow = True
+    page, app = open_page(), public.app()
+
+    page.goto(public.address(app))
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    page.keyboard.press("Tab")
+    page.keyboard.type("not the password")
+    page.keyboard.press("Enter")
+    box = page.get_by_role("checkbox", name="Only let it read")
+    kept = box.is_checked()
+    answer(page, PASSWORD)
+
+    assert kept
+    assert app.redeem(arrive(page, public)["code"]).json()["scope"] == "tools:read"
+
+
 def test_the_keyboard_reaches_deny_with_the_field_empty(public: Place, open_page: Open) -> None:
     page, names = open_page(), []
     page.goto(public.address(public.app()))

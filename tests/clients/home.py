@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,7 +18,11 @@ from typing import Any
 
 import pytest
 
+from personal_auth.connections import Connections
 from personal_auth.control import ControlStore
+from personal_auth.limits import Limits
+from personal_auth.records import Records
+from personal_auth.seen import Seen
 from tests.clients.house import PASSWORD, House
 from tests.support.approve import browser
 from tests.support.programs import CLIENTS
@@ -145,6 +150,21 @@ def expire(place: House) -> None:
             await store.put(key, {**record, "exp": 0}, collection="tokens", ttl=SECONDS)
 
     asyncio.run(end_all())
+
+
+def narrow(place: House, read_only: bool) -> None:
+    """Holds every connection of the server to reading, as its owner does, or lets them go."""
+    limits = Limits()
+    records = Records(ControlStore(place.project / ".oauth-state/control.sock"))
+    connections = Connections(records, Seen(records, limits, time.time), limits, time.time)
+
+    async def narrow_all() -> None:
+        ids = list(await connections.all())
+        assert ids, "nothing is connected"
+        for gid in ids:
+            assert await connections.narrow(gid, read_only)
+
+    asyncio.run(narrow_all())
 
 
 def _node() -> Path:

@@ -37,9 +37,10 @@ CALLBACK = "http://localhost:3030/callback"
 
 @dataclass
 class Person:
-    """Opens what programs open, signs in on that page, and approves."""
+    """Opens what programs open, signs in on that page, and approves; `chooses` is what else."""
 
     place: House
+    chooses: dict[str, str] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)
     _hands: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2))
     _under_way: list[Future[str]] = field(default_factory=list)
@@ -47,7 +48,7 @@ class Person:
     def decide(self, address: str) -> str:
         """Returns where the page sends the browser."""
         self.opened.append(address)
-        return approve(address, PASSWORD, authority=self.place.authority)
+        return approve(address, PASSWORD, authority=self.place.authority, **self.chooses)
 
     def open(self, address: str) -> bool:
         """Does as a browser that is started: returns at once, and goes on to the callback."""

@@ -133,6 +133,26 @@ def test_each_event_that_is_news_is_one_word_without_any_secret(
     ]
 
 
+@pytest.mark.parametrize(
+    ("event", "title", "priority"),
+    [
+        (Event.PASSKEY_ADDED, "my-server: new passkey", "4"),
+        (Event.PASSKEY_CLONED, "my-server: a passkey was copied", "5"),
+    ],
+)
+def test_a_new_passkey_and_a_copied_one_are_told_with_how_to_remove_it(
+    told: Hook, event: Event, title: str, priority: str
+) -> None:
+    audit.record(event, passkey="0123456789abcdef", name="My phone", address="203.0.113.5")
+
+    post = told.next()
+
+    assert (post.headers["Title"], post.headers["Priority"]) == (title, priority)
+    assert 'passkey named "My_phone"' in post.body
+    assert "from 203.0.113.5" in post.body
+    assert post.body.endswith(f"at {PAGE} or by: my-server passkeys remove 0123456789abcdef")
+
+
 def test_many_wrong_passwords_are_told_with_their_number_and_the_address(
     site: Site, told: Hook
 ) -> None:
@@ -192,7 +212,7 @@ def test_other_events_are_no_news(clock: Clock) -> None:
     news = News("my-server", PAGE, clock)
     told = {
         *(Event.ISSUED, Event.TOKEN_CREATED, Event.REPLAYED_CODE, Event.REPLAYED_REFRESH),
-        Event.WRONG_PASSWORD,
+        *(Event.WRONG_PASSWORD, Event.PASSKEY_ADDED, Event.PASSKEY_CLONED),
     }
 
     assert [event for event in Event if event not in told and news.of(event, {})] == []

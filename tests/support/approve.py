@@ -43,11 +43,16 @@ def browser(
 
 
 def approve(
-    address: str, password: str, decision: str = "approve", authority: Path | None = None
+    address: str,
+    password: str,
+    decision: str = "approve",
+    authority: Path | None = None,
+    **more: str,
 ) -> str:
     """Decides on the consent page at an address; returns where it sends the browser.
 
-    `authority` is the certificate to trust; as a program, SSL_CERT_FILE names it.
+    `authority` is the certificate to trust; as a program, SSL_CERT_FILE names it. `more` is what
+    else the page's form is to say.
 
     Raises:
         AssertionError: There is no consent page, or it sends the browser nowhere.
@@ -60,6 +65,7 @@ def approve(
         found = re.search(r'name="ticket" value="([^"]+)"', page.text)
         assert found, f"no consent page, but {page.status_code}: {words(page.text)}"
         form = {"ticket": html.unescape(found[1]), "password": password, "decision": decision}
+        form |= more
         answer = client.post(f"{origin}/authorize", data=form, headers={"origin": origin})
     assert answer.status_code == 303, f"not sent on, but {answer.status_code}: {words(answer.text)}"
     return answer.headers["location"]

@@ -42,8 +42,14 @@ SCOPES = ("tools", "offline_access")
 SEALER = Sealer(bytes(range(32)))
 
 
-def approval(nonce: str, client: Client = CLIENT, scopes: tuple[str, ...] = SCOPES) -> Approval:
-    return Approval(client, CALLBACK, CHALLENGE, scopes, nonce)
+def approval(
+    nonce: str,
+    client: Client = CLIENT,
+    scopes: tuple[str, ...] = SCOPES,
+    *,
+    read_only: bool = False,
+) -> Approval:
+    return Approval(client, CALLBACK, CHALLENGE, scopes, nonce, read_only)
 
 
 def grants_over(

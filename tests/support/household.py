@@ -97,6 +97,13 @@ def sign_in_elsewhere(server: Server, agent: str = PHONE, passkey: str = "") -> 
     return str(server.run(sessions.open(address=CAFE, agent=agent, passkey=passkey)))
 
 
+def use_passkey(server: Server, passkey: str) -> None:
+    """Notes that a passkey has signed the owner in."""
+    keyring = server.provider.service.owner.keyring
+    (found,) = (each for each in server.run(keyring.listed()) if each.id == passkey)
+    server.run(keyring.used(found, 0))
+
+
 def furnish(server: Server) -> None:
     """Gives a server what an ordinary owner has; its trail, if there is one, is kept."""
     server.provider.service.can_narrow = True
@@ -108,6 +115,7 @@ def furnish(server: Server) -> None:
     phone = enrol(server, "iPhone")
     connect(server, CHATGPT, read_only=True, calls=3)
     server.clock.advance(2 * HOUR)
+    use_passkey(server, phone)
     sign_in_elsewhere(server, passkey=phone)
     gid, _ = connect(server, CLAUDE, calls=128)
     server.clock.advance(4 * MINUTE)

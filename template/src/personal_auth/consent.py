@@ -23,6 +23,7 @@ from personal_auth.errors import (
     InvalidClient,
     InvalidDocument,
     InvalidRequest,
+    InvalidScope,
     RedirectNotAllowed,
     Refused,
     StoreUnavailable,
@@ -172,9 +173,14 @@ class Consent:
         return response
 
     def _reading(self, wish: Wish, *, chosen: bool) -> Reading:
+        offered = self._can_narrow()
         if ALL not in wish.scopes:
+            if not offered:
+                raise InvalidScope(
+                    "The app asks only to read, and this server does not hold apps to reading."
+                )
             return Reading.ASKED
-        if not self._can_narrow():
+        if not offered:
             return Reading.NOT_OFFERED
         return Reading.CHOSEN if chosen else Reading.OFFERED
 

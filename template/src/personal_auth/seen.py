@@ -2,7 +2,7 @@
 
 Kept in memory and written at most once a minute for each connection, without anybody waiting for
 it: a call is never slower for being counted, and a count may lack what a killed server had in
-memory. Several servers on one store add up.
+memory. Several servers on one store add up; of two that write in the same instant, one is lost.
 """
 
 from __future__ import annotations

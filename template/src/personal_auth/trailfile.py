@@ -122,7 +122,7 @@ class TrailFile:
 
     def _give_back(self) -> None:
         """Cuts the free pages off, so that what was taken out is not in the file any more."""
-        self._db.execute("PRAGMA incremental_vacuum").fetchall()
+        self._db.executescript("PRAGMA incremental_vacuum")  # execute() ends after one page
 
 
 def is_damaged(error: Exception) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 
 from personal_auth.client import plain_name
 from personal_auth.connections import Listed
@@ -12,7 +11,7 @@ from personal_auth.ownerview import is_token
 from personal_auth.service import Service
 from personal_server.commands import distance, iso, print_json, print_table, with_service
 from personal_server.connections import Name, may, row
-from personal_server.settings import SettingRefused, load
+from personal_server.settings import SettingRefused
 
 DAY = 24 * 60 * 60
 LONGEST_DAYS = 3650
@@ -39,27 +38,15 @@ def create(name: Name, /, *, read_only: bool = False, days: int = 365, json: boo
         raise SettingRefused("The token needs a name, by which you know it in lists.")
     if not 1 <= days <= LONGEST_DAYS:
         raise SettingRefused(f"A token lives 1 to {LONGEST_DAYS} days, and --days says how many.")
-    url, ends = f"{load().public_url}/mcp", time.time() + days * DAY
-    id, token = with_service(
-        lambda service: service.grants.issue_token(shown, read_only=read_only, seconds=days * DAY)
-    )
+    made, token = with_service(lambda service: _make(service, shown, read_only, days))
     if json:
-        print_json(
-            {
-                "id": id,
-                "name": shown,
-                "token": token,
-                "url": url,
-                "read_only": read_only,
-                "expires": iso(ends),
-            }
-        )
+        print_json({**row(made), "token": token})
         return
     print(token, flush=True)
     print(
-        f"The token above is shown only this once. Send it with each request to {url} as the"
-        f" header\n\n    Authorization: Bearer TOKEN\n\nIt ends on {iso(ends)}, and at once by:"
-        f" token revoke {id}",
+        f"The token above is shown only this once. Send it with each request to {made.resource} as"
+        f" the header\n\n    Authorization: Bearer TOKEN\n\nIt ends on {iso(made.expires)}, and at"
+        f" once by: token revoke {made.id}",
         file=sys.stderr,
     )
 
@@ -92,6 +79,11 @@ def revoke(token: Name, /) -> None:
     """
     ended = with_service(lambda service: _end(service, token))
     print(f"{ended} is ended.")
+
+
+async def _make(service: Service, name: str, read_only: bool, days: int) -> tuple[Listed, str]:
+    id, token = await service.grants.issue_token(name, read_only=read_only, seconds=days * DAY)
+    return next(each for each in await _tokens(service) if each.id == id), token
 
 
 async def _tokens(service: Service) -> list[Listed]:

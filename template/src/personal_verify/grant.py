@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from personal_verify.answers import json_in, refuses, shape
+from personal_verify.calling import text_of
 from personal_verify.checks import RENEW, Skipped, check, expect
 from personal_verify.signin import registered
 from personal_verify.tokens import duration, token_answer
@@ -12,6 +15,7 @@ ONE_SERVER = (
     "Run only one server on one state folder, and renew it: `uvx copier update --defaults`."
 )
 SLOWNESS_SECONDS = 60
+READING = "tools:read"
 
 
 @check("grant.refresh", "A connection renews itself", "protocol.token")
@@ -99,3 +103,35 @@ def _(visit: Visit) -> str:
         RENEW,
     )
     return f"not {' '.join(more)}"
+
+
+@check(
+    "grant.reading", "A read-only connection reads", "grant.refresh", "protocol.tools", ours=True
+)
+def _(visit: Visit) -> str:
+    offered = visit.server.get("scopes_supported")
+    if not isinstance(offered, list) or READING not in offered:
+        raise Skipped(f"the server has no read-only connections ({READING})")
+    answer = token_answer(visit.refresh(visit.connection[-1], scope=READING))
+    reading = visit.granted[-1]
+    said, listed = answer["scope"], visit.call("tools/list", {}).get("tools") or []
+    hidden = [tool for tool in visit.tools if not only_reads(tool)]
+    # Nothing is changed, should it be called after all: it is called without what it needs.
+    tried = [tool for tool in hidden if (tool.get("inputSchema") or {}).get("required")][:1]
+    answers = [
+        text_of(visit.call("tools/call", {"name": tool["name"], "arguments": {}})) for tool in tried
+    ]
+    token_answer(visit.refresh(reading))
+    visit.connection.append(visit.granted[-1])
+    expect(READING in said.split(), f"Asked for {READING}, it grants {said}.", RENEW)
+    seen = [tool["name"] for tool in listed if not only_reads(tool)]
+    expect(not seen, f"It sees tools that may change something: {', '.join(seen)}.", RENEW)
+    for tool, told in zip(tried, answers, strict=True):
+        expect("Unknown tool" in told, f"It reaches the hidden tool {tool['name']}.", RENEW)
+    return f"it sees {len(listed)} of {len(visit.tools)} tools"
+
+
+def only_reads(tool: dict[str, Any]) -> bool:
+    """Tells whether a tool says that it changes nothing."""
+    hints = tool.get("annotations") or {}
+    return hints.get("readOnlyHint") is True and hints.get("destructiveHint") is not True

@@ -8,6 +8,7 @@ from tests.verify.faults.making import (
     Site,
     at,
     breaks,
+    calling,
     granting,
     refused_token,
     token_in,
@@ -130,13 +131,56 @@ class _RefusedOtherwise(Fault):
             answer.status, answer.json = 401, {"error": "invalid_client"}
 
 
+def asks_for_more(asked: Asked) -> bool:
+    return granting("refresh_token")(asked) and " " in asked.form.get("scope", "")
+
+
+class _Unheld(Fault):
+    """Lets a read-only connection do all that the connection before it may, in one method."""
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+        self.wide = self.reading = ""
+
+    def before(self, asked: Asked) -> None:
+        if calling(self.method)(asked) and self.reading and token_in(asked) == self.reading:
+            asked.headers["authorization"] = f"Bearer {self.wide}"
+
+    def after(self, asked: Asked, answer: Answer) -> None:
+        if asked.path == "/token" and answer.status == 200:
+            if asked.form.get("scope") == "tools:read":
+                self.reading = answer.json["access_token"]
+            else:
+                self.wide = answer.json["access_token"]
+
+
+@breaks("grant.reading", "a read-only connection sees every tool")
+def _(site: Site) -> Fault:
+    return _Unheld("tools/list")
+
+
+@breaks("grant.reading", "a read-only connection calls what is hidden from it")
+def _(site: Site) -> Fault:
+    return _Unheld("tools/call")
+
+
+@breaks("grant.reading", "who asks only to read is granted everything")
+class _NotNarrowed(Fault):
+    def __init__(self, site: Site) -> None:
+        pass
+
+    def after(self, asked: Asked, answer: Answer) -> None:
+        if granting("refresh_token")(asked) and asked.form.get("scope") == "tools:read":
+            answer.json = {**answer.json, "scope": "tools"}
+
+
 @breaks("grant.scope", "a refresh widens what was granted")
 class _Widened(Fault):
     def __init__(self, site: Site) -> None:
         self.asked_for = ""
 
     def before(self, asked: Asked) -> None:
-        self.asked_for = asked.form.get("scope", "") if granting("refresh_token")(asked) else ""
+        self.asked_for = asked.form["scope"] if asks_for_more(asked) else ""
         if self.asked_for:
             asked.form = {name: value for name, value in asked.form.items() if name != "scope"}
 
@@ -148,7 +192,7 @@ class _Widened(Fault):
 @breaks("grant.scope", "asking for more breaks the server")
 def _(site: Site) -> Fault:
     return Answering(
-        lambda asked: granting("refresh_token")(asked) and "scope" in asked.form,
+        asks_for_more,
         lambda asked: json_answer(500, {"error": "server_error"}),
     )
 
