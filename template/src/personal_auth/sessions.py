@@ -88,8 +88,22 @@ class Sessions:
         self._fingerprint = fingerprint
         self._works = works
 
+    async def present(self, passkey: str = "") -> Record:
+        """Returns what a session remembers of the moment of its proof: it ends with any of it.
+
+        `passkey` is the id of the one that the owner proved to have.
+        """
+        password, epochs = await self._fingerprint(), await self._epochs()
+        proof: Record = {"password": password, "epoch": epochs["epoch"]}
+        return {**proof, "passkey": passkey} if passkey else proof
+
     async def open(
-        self, earlier: str | None = None, *, address: str = "", agent: str = "", passkey: str = ""
+        self,
+        earlier: str | None = None,
+        *,
+        address: str = "",
+        agent: str = "",
+        proof: Record | None = None,
     ) -> str:
         """Returns a session cookie's value; it holds for `Limits.session_seconds`.
 
@@ -97,19 +111,16 @@ class Sessions:
             earlier: The browser's earlier session, which ends.
             address: Where the owner signs in from.
             agent: The browser's `User-Agent`.
-            passkey: The id of the passkey that the owner proved to have.
+            proof: What was `present` before the owner's proof was looked at; None for now.
         """
         session, now = secrets.token_urlsafe(32), self._clock()
         record: Record = {
-            "password": await self._fingerprint(),
-            "epoch": (await self._epochs())["epoch"],
+            **(proof or await self.present()),
             "at": now,
             "exp": now + self._limits.session_seconds,
             "address": address,
             "browser": browser_name(agent),
         }
-        if passkey:
-            record["passkey"] = passkey
         await self._put(session, record)
         await self.close(earlier)
         return session
