@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/trail.py
 
-Prints what is without the trail as a part of what is with it: the time of a block of calls, the
-median of one call, and the processor's time of all threads, which says most where others use the
-machine too. The two servers take turns, block by block, and each round begins with the other one;
-what the trail still has in memory is written before the other's turn, and counted.
+Prints the time of a call without the trail as a part of one with it. In each round the two servers
+take turns, a few calls each, so that what else the machine does meets both alike; a round's figure
+is the ratio of its medians. What the trail's own thread works for one entry, beside the calls, is
+measured by itself and added to the time with the trail for the last figure.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
@@ -29,9 +30,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "template" / "src")]
 
 from personal_auth import PersonalAuthProvider  # noqa: E402
 from personal_auth.calls import Calls  # noqa: E402
-from personal_auth.trail import Trail  # noqa: E402
+from personal_auth.trail import Entry, Trail  # noqa: E402
 from tests.support.programs import free_port  # noqa: E402
 
+TURN = 10  # calls
 PASSWORD = "a password that opens nothing"
 BODY = json.dumps(
     {
@@ -47,7 +49,6 @@ class Served:
     """A server in a thread, and a connection that calls its tool."""
 
     def __init__(self, folder: Path, trail: Trail | None) -> None:
-        self.trail = trail
         port = free_port()
         provider = PersonalAuthProvider(
             f"http://localhost:{port}", PASSWORD, state_dir=folder / "state", trail=trail
@@ -74,23 +75,15 @@ class Served:
         }
         self._http = http.client.HTTPConnection("localhost", port)
 
-    def block(self, calls: int) -> tuple[float, float, float]:
-        """Returns in milliseconds a call: its part of the block, its median, the processor's."""
-        taken = []
-        processor = time.process_time()
-        began = before = time.perf_counter()
-        for _ in range(calls):
+    def calls(self, number: int) -> Iterator[float]:
+        """Returns how many milliseconds each of some calls takes."""
+        for _ in range(number):
+            began = time.perf_counter()
             self._http.request("POST", "/mcp", BODY, self._headers)
             answer = self._http.getresponse()
             raw = answer.read()
-            now = time.perf_counter()
-            taken.append(now - before)
-            before = now
+            yield (time.perf_counter() - began) * 1000
             assert answer.status == 200, raw
-        if self.trail is not None:
-            self.trail.flush()
-        whole, worked = time.perf_counter() - began, time.process_time() - processor
-        return whole / calls * 1000, statistics.median(taken) * 1000, worked / calls * 1000
 
     def stop(self) -> None:
         self._http.close()
@@ -98,31 +91,44 @@ class Served:
         self._thread.join()
 
 
+def writing(trail: Trail, entries: int = 2000, batches: int = 20) -> float:
+    """Returns how many milliseconds of the processor an entry takes, written by a hundred."""
+    entry = Entry(time.time(), "call", "0" * 16, "Some client", "echo", "ok", 1.25, "192.0.2.1")
+    began = time.process_time()
+    for _ in range(batches):
+        for _ in range(entries // batches):
+            trail.note(entry)
+        trail.flush()
+    return (time.process_time() - began) / entries * 1000
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--calls", type=int, default=1500, help="in each block")
+    parser.add_argument("--calls", type=int, default=800, help="of each server in each round")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        without = Served(place / "without", None)
-        with_it = Served(place / "with", Trail(place / "with" / "state" / "trail.sqlite3"))
-        for served in (without, with_it):
-            served.block(200)
-        found: list[list[float]] = [[], [], []]
+        trail = Trail(place / "with" / "state" / "trail.sqlite3")
+        both = Served(place / "without", None), Served(place / "with", trail)
+        for served in both:
+            list(served.calls(200))  # warmed up
+        written = statistics.median(writing(trail) for _ in range(5))
+        found: list[tuple[float, float]] = []
         for number in range(asked.rounds):
-            order = [without, with_it] if number % 2 else [with_it, without]
-            took = {served: served.block(asked.calls) for served in order}
-            pairs = list(zip(took[without], took[with_it], strict=True))
-            for ratios, (off, on) in zip(found, pairs, strict=True):
-                ratios.append(off / on)
-            print(f"round {number + 1}:", *(f"{off:.3f}/{on:.3f} ms" for off, on in pairs))
-        for served in (without, with_it):
+            took: tuple[list[float], list[float]] = [], []
+            for turn in range(asked.calls // TURN):
+                for which in (0, 1) if turn % 2 else (1, 0):
+                    took[which].extend(both[which].calls(TURN))
+            off, on = statistics.median(took[0]), statistics.median(took[1])
+            found.append((off / on, off / (on + written)))
+            print(f"round {number + 1}: {off:.3f} ms without, {on:.3f} with: {off / on:.3f}")
+        for served in both:
             served.stop()
-        names = ("time of a block", "median of a call", "time of the processor")
-        for name, ratios in zip(names, found, strict=True):
-            middle, least, most = statistics.median(ratios), min(ratios), max(ratios)
-            print(f"{name}: {middle:.3f}, from {least:.3f} to {most:.3f}")
+    print(f"the trail's own thread: {written:.4f} ms of the processor for an entry")
+    for name, ratios in zip(("a call", "with that"), zip(*found, strict=True), strict=True):
+        middle, least, most = statistics.median(ratios), min(ratios), max(ratios)
+        print(f"{name}: {middle:.3f}, from {least:.3f} to {most:.3f}")
 
 
 if __name__ == "__main__":

@@ -317,7 +317,7 @@ def test_a_damaged_file_is_put_aside_and_begun_anew(
     assert f"it is now {path}.damaged" in caplog.text
 
 
-def test_one_that_is_damaged_while_it_is_open_is_put_aside_with_its_journal(
+def test_one_that_is_damaged_while_it_is_open_is_put_aside(
     make: Callable[..., Trail],
 ) -> None:
     kept = make()
@@ -333,6 +333,19 @@ def test_one_that_is_damaged_while_it_is_open_is_put_aside_with_its_journal(
     assert tools(kept.read()) == ["tool_1000"]
     names = {path.name for path in kept.path.parent.iterdir()}
     assert names == {"trail.sqlite3", "trail.sqlite3.damaged"}
+
+
+def test_what_would_be_played_back_into_the_new_file_is_put_aside_too(tmp_path: Path) -> None:
+    path = tmp_path / "trail.sqlite3"
+    for ending in ("", "-journal"):
+        Path(f"{path}{ending}").write_text(ending)
+
+    trailfile.put_aside(path)
+
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {
+        "trail.sqlite3.damaged": "",
+        "trail.sqlite3.damaged-journal": "-journal",
+    }
 
 
 def test_one_that_is_taken_away_while_it_is_open_is_begun_anew(make: Callable[..., Trail]) -> None:

@@ -77,6 +77,27 @@ def test_each_call_is_one_entry_with_who_what_how_it_ended_and_how_long(
     assert state["rows"]["seen"][grant]["value"]["calls"] == 3
 
 
+def test_a_call_that_a_read_only_connection_may_not_make_is_one_that_was_refused(
+    run: Run, project: Path
+) -> None:
+    server = run()
+    made = command(project, "token", "create", "reader", "--read-only", MCP_PORT=str(server.port))
+    token = made.stdout.strip()
+    reader = Connection(server.url, "", token, "")
+    call(reader, "myserver_save", text="something")
+    call(reader, "myserver_list")
+    assert server.stop() == 0
+
+    found = [
+        (e["tool"], e["outcome"], e["client"]) for e in entries(project) if e["kind"] == "call"
+    ]
+
+    assert found == [
+        ("myserver_list", "ok", "reader"),
+        ("myserver_save", "refused", "reader"),
+    ]
+
+
 def test_what_happens_at_the_door_is_there_too_and_no_secret_is(run: Run, project: Path) -> None:
     server = run(MCP_PASSWORD="the owner's password")
     with pytest.raises(AssertionError):  # the page is shown again

@@ -57,7 +57,8 @@ class _OtherTokens(Fault):
         self.presented: list[str] = []
 
     def after(self, asked: Asked, answer: Answer) -> None:
-        if granting("refresh_token")(asked) and answer.status == 200:
+        plain = granting("refresh_token")(asked) and "scope" not in asked.form
+        if plain and answer.status == 200:
             token = asked.form["refresh_token"]
             if token in self.presented[1:]:
                 answer.json = {**answer.json, "refresh_token": "prt_other"}
