@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import threading
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, SupportsFloat, TypeVar
 
@@ -26,6 +26,7 @@ from personal_auth.owner import (
     generate_password,
     hash_password,
     is_hash,
+    is_password,
 )
 from personal_auth.records import Records
 from personal_auth.sealing import Sealer, digest
@@ -750,6 +751,55 @@ def test_another_configured_password_ends_every_session(
         return await house.owner(after).sessions.holds(session)
 
     assert run(use()) is False
+
+
+async def set_another(owner: Owner) -> None:
+    await owner.change_password("another password")
+
+
+async def sign_all_out(owner: Owner) -> None:
+    await owner.sessions.end_all_but(None)
+
+
+def test_a_password_that_is_changed_while_it_is_looked_at_is_a_wrong_one(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, command = house.owner(None), house.owner(None)
+    looking, may = threading.Event(), threading.Event()
+
+    def slowly(password: str, reference: str) -> bool:
+        looking.set()
+        return may.wait(10) and is_password(password, reference)
+
+    async def use() -> None:
+        await server.change_password(PASSWORD)
+        monkeypatch.setattr(owner, "is_password", slowly)
+        signing = asyncio.create_task(server.sign_in(PASSWORD, HERE, None))
+        await asyncio.to_thread(looking.wait, 10)
+        await set_another(command)
+        may.set()
+        await signing
+
+    with pytest.raises(WrongPassword):
+        run(use())
+
+
+@pytest.mark.parametrize("end", [set_another, sign_all_out])
+def test_what_ends_every_session_ends_the_one_of_a_sign_in_under_way(
+    house: House, end: Callable[[Owner], Awaitable[None]]
+) -> None:
+    server, command = house.owner(None), house.owner(None)
+
+    async def use() -> list[bool]:
+        await server.change_password(PASSWORD)
+        proofs = [await server.sign_in(PASSWORD, HERE, None) for _ in range(2)]
+        before = await server.sessions.open(proof=proofs[0])
+        held = await server.sessions.holds(before)
+        await end(command)
+        after = await server.sessions.open(proof=proofs[1])
+        return [held, await server.sessions.holds(after)]
+
+    assert run(use()) == [True, False]
 
 
 def test_a_changed_password_ends_every_session_even_when_it_is_the_same(house: House) -> None:

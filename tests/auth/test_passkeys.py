@@ -472,6 +472,38 @@ def test_a_copied_passkey_is_refused_when_its_count_does_not_grow(
     assert house.run(house.owner.keyring.listed())[0].count == 5
 
 
+def test_of_two_that_answer_at_once_with_one_count_one_is_a_copy(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.device.count = 4
+    house.enrol()
+    house.device.count = 5
+    keyring, written, may = house.owner.keyring, asyncio.Event(), asyncio.Event()
+    used = keyring.used
+
+    async def later(passkey: Passkey, count: int) -> None:
+        written.set()
+        await may.wait()
+        await used(passkey, count)
+
+    async def use() -> str:
+        monkeypatch.setattr(keyring, "used", later)
+        first, second = (asyncio.create_task(_sign_in(house)) for _ in range(2))
+        await written.wait()  # one is past every check, and the store does not know it yet
+        done, _ = await asyncio.wait({first, second}, return_when=asyncio.FIRST_COMPLETED)
+        may.set()
+        await asyncio.gather(first, second, return_exceptions=True)
+        return str(done.pop().exception())
+
+    assert "has been used elsewhere" in house.run(use())
+
+
+async def _sign_in(house: House) -> str:
+    options, challenge, bound_to = _offer(house)
+    answer = json.dumps(house.device.get(options))
+    return await house.owner.sign_in_by_passkey(answer, challenge, bound_to, "203.0.113.9", None)
+
+
 def test_nobody_without_the_key_can_have_a_passkey_called_a_copy(
     house: House, stranger: Visitor, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -789,7 +821,8 @@ def test_a_switched_off_password_stays_off_over_a_restart(house: House, stranger
 def test_under_another_name_passkeys_are_listed_and_the_password_is_back(house: House) -> None:
     passkey = house.enrol()
     house.run(house.owner.switch_password_off())
-    session = house.run(house.owner.sessions.open(passkey=passkey.id))
+    proof = house.run(house.owner.sessions.present(passkey.id))
+    session = house.run(house.owner.sessions.open(proof=proof))
 
     house.restart(base_url=ELSEWHERE)
     held_there = house.run(house.owner.sessions.holds(session))
@@ -1128,13 +1161,90 @@ def test_a_session_that_ends_while_the_others_do_stays_ended(house: House) -> No
         mine, old = await sessions.open(), await sessions.open()
         held = await sessions.held(mine)
         await sessions.close(mine)  # by another request, between the two
-        await sessions.renew(mine, held)
+        await sessions.renew(mine, held, (held or {})["password"])
         kept = [await sessions.holds(mine)]
         await sessions.end_all_but(None)
         await sessions.end_all_but(old)
         return [*kept, await sessions.holds(old)]
 
     assert house.run(use()) == [False, False]
+
+
+class Hesitant(MemoryStore):
+    """A store that waits before its first change of a kind until it may make it."""
+
+    def __init__(self, waits: str) -> None:
+        super().__init__()
+        self.asked, self.may = asyncio.Event(), asyncio.Event()
+        self._waits = waits
+
+    async def put(self, key: str, *arguments: Any, **options: Any) -> None:
+        await self._hesitate(f"put {key}")
+        await super().put(key, *arguments, **options)
+
+    async def delete(self, key: str, *, collection: str | None = None) -> bool:
+        await self._hesitate(f"delete {collection}")
+        return bool(await super().delete(key, collection=collection))
+
+    async def all_keys(self, collection: str) -> list[str]:
+        return [str(key) for key in await self.keys(collection)]
+
+    async def _hesitate(self, change: str) -> None:
+        if change == self._waits and not self.asked.is_set():
+            self.asked.set()
+            await self.may.wait()
+
+
+async def sign_all_out(owner: Owner) -> None:
+    await owner.sessions.end_all_but(None)
+
+
+async def change_the_password(owner: Owner) -> None:
+    await owner.change_password("the next password")
+
+
+@pytest.mark.parametrize("end", [sign_all_out, change_the_password])
+def test_a_session_that_ends_the_others_meanwhile_does_not_outlive_its_own_end(
+    tmp_path: Path, end: Callable[[Owner], Any]
+) -> None:
+    store = Hesitant("put sessions")
+    house = House(tmp_path, password=None, client_storage=store)
+
+    async def use() -> list[bool]:
+        sessions = house.owner.sessions
+        stolen = await sessions.open()
+        held = [await sessions.holds(stolen)]
+        staying = asyncio.create_task(sessions.end_all_but(stolen))
+        await store.asked.wait()
+        await end(house.owner)
+        store.may.set()
+        await staying
+        return [*held, await sessions.holds(stolen)]
+
+    held = house.run(use())
+    house.server.stop()
+
+    assert held == [True, False]
+
+
+def test_of_two_passwords_set_at_once_the_session_of_the_lost_one_ends(tmp_path: Path) -> None:
+    store = Hesitant("delete sessions")
+    house = House(tmp_path, password=None, client_storage=store)
+
+    async def use() -> bool:
+        owner = house.owner
+        stolen = await owner.sessions.open()
+        staying = asyncio.create_task(owner.change_password("a password of the thief", stolen))
+        await store.asked.wait()
+        await owner.change_password("a password of the owner")
+        store.may.set()
+        await staying
+        return await owner.sessions.holds(stolen)
+
+    held = house.run(use())
+    house.server.stop()
+
+    assert not held
 
 
 def test_a_sign_in_is_fresh_for_ten_minutes(house: House) -> None:

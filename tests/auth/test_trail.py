@@ -15,12 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastmcp import FastMCP
 
-from personal_auth import Limits, audit, trail, trailfile
+from personal_auth import Limits, PersonalAuthProvider, audit, trail, trailfile
 from personal_auth.audit import Event
+from personal_auth.calls import Calls
 from personal_auth.trail import DAY_SECONDS, LOST, MEGABYTE, Entry, Trail, TrailUnreadable
+from personal_auth.trailfile import ARGUMENTS_CHARS, TEXT_CHARS, clean
 from personal_auth.trailread import read
 from tests.auth.test_audit import everything
+from tests.support.asgi import AppServer
+from tests.support.household import connect
 from tests.support.mounts import fill, tmpfs
 from tests.support.site import PASSWORD, Clock, Site, Visitor
 
@@ -404,6 +409,31 @@ def test_what_does_not_fit_into_the_queue_is_counted_and_the_count_is_an_entry(
     assert len(kept.read(kind="call", limit=10_000)) == trail.WAITING_ENTRIES
     (lost,) = kept.read(kind="gate")
     assert (lost.event, lost.fields) == (LOST, {"entries": "7"})
+
+
+def test_what_a_client_writes_without_end_does_not_wait_in_memory(tmp_path: Path) -> None:
+    noted: list[Entry] = []
+
+    class Noted(Trail):
+        def note(self, entry: Entry) -> None:
+            noted.append(entry)
+
+    def add(server: FastMCP[Any], auth: PersonalAuthProvider) -> None:
+        server.add_middleware(Calls(Noted(tmp_path / "trail"), named=["ping"]))
+
+    house = AppServer(tmp_path / "state", add=add)
+    _, tokens = connect(house)
+    client = house.visitor(
+        authorization=f"Bearer {tokens.access}", accept="application/json, text/event-stream"
+    )
+    for named in ({"name": "x" * 100_000}, {"name": "ping", "arguments": {"text": "x" * 100_000}}):
+        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": named}
+        assert client.post("/mcp", json=call).status_code == 200
+    house.stop()
+
+    assert [len(clean(each.tool)) for each in noted] == [TEXT_CHARS, 4]
+    assert [len(clean(each.arguments, ARGUMENTS_CHARS)) for each in noted] == [0, ARGUMENTS_CHARS]
+    assert all(len(each.tool) + len(each.arguments) < 3000 for each in noted)
 
 
 def test_an_entry_that_can_never_be_written_holds_up_no_other(make: Callable[..., Trail]) -> None:

@@ -174,6 +174,7 @@ def test_the_command_shows_whole_lines_while_the_server_runs_and_touches_nothing
 
     shown = command(project, "trail", "--since", "1h")
     last = command(project, "trail", "--limit", "1")
+    whole = command(project, "trail", "--limit", f"{10**30}")
     later = command(project, "trail", "--since", "2100-01-01")
 
     assert before.stdout == "There is no trail yet.\n"
@@ -185,6 +186,7 @@ def test_the_command_shows_whole_lines_while_the_server_runs_and_touches_nothing
     assert "owner_signed_in" in shown.stdout
     assert last.stderr == "There are older entries: --limit 10 shows more.\n"
     assert "owner_signed_in" not in last.stdout
+    assert (whole.stdout, whole.stderr) == (shown.stdout, "")
     assert later.stdout == "There is no such entry in the trail.\n"
     assert looks[0].st_mtime_ns == (project / FILE).stat().st_mtime_ns
     assert looks[1] == {*(project / ".oauth-state").iterdir()}

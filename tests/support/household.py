@@ -94,7 +94,8 @@ def enrol(server: Server, name: str) -> str:
 def sign_in_elsewhere(server: Server, agent: str = PHONE, passkey: str = "") -> str:
     """Opens a session in another browser; returns its value."""
     sessions = server.provider.service.owner.sessions
-    return str(server.run(sessions.open(address=CAFE, agent=agent, passkey=passkey)))
+    proof = server.run(sessions.present(passkey))
+    return str(server.run(sessions.open(address=CAFE, agent=agent, proof=proof)))
 
 
 def use_passkey(server: Server, passkey: str) -> None:

@@ -14,6 +14,7 @@ from personal_auth.identity import Identity
 from personal_auth.limits import Limits
 from personal_auth.owner import Owner
 from personal_auth.passkeys import Offer
+from personal_auth.store import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,8 @@ class Browser:
         offer = self._owner.passkeys.sign_in_offer(bound_to)
         return Ways(await self._owner.password_is_on(), offer)
 
-    async def sign_in(self, request: Request, form: Parameters, bound_to: str) -> str:
-        """Proves the owner by what a form brings; returns the passkey's id, or nothing.
+    async def sign_in(self, request: Request, form: Parameters, bound_to: str) -> Record:
+        """Proves the owner by what a form brings; returns what a session remembers of it.
 
         Raises:
             WrongPassword: It is not the owner's, or absent.
@@ -94,9 +95,10 @@ class Browser:
         device, answer = self.cookie(request, "device"), form.get("assertion")
         if answer is not None:
             challenge = form.get("challenge") or ""
-            return await self._owner.sign_in_by_passkey(
+            passkey = await self._owner.sign_in_by_passkey(
                 answer, challenge, bound_to, caller.get(), device
             )
+            return await self._owner.sessions.present(passkey)
         password = form.get("password")
         if password is None and not await self._owner.password_is_on():
             raise WrongPasskey(
@@ -105,30 +107,25 @@ class Browser:
             )
         if password is None:
             raise WrongPassword("Enter the password of this server.")
-        await self._owner.sign_in(password, caller.get(), device)
-        return ""
+        return await self._owner.sign_in(password, caller.get(), device)
 
     async def remember(
-        self, request: Request, response: Response, path: str, passkey: str = ""
+        self, request: Request, response: Response, path: str, proof: Record
     ) -> None:
-        """Lets a browser in which the owner has just signed in be known by its cookies.
-
-        `passkey` is the id of the one that the owner proved to have, empty when it was the
-        password.
-        """
+        """Lets a browser in which the owner has just signed in be known by its cookies."""
         if self._identity.secure:
-            session = await self.open_session(request, self.cookie(request, "session"), passkey)
+            session = await self.open_session(request, self.cookie(request, "session"), proof)
             self.set_cookie(response, "session", session, self._limits.session_seconds, path)
         device = await self._owner.devices.open(self.cookie(request, "device"))
         self.set_cookie(response, "device", device, self._limits.device_seconds, path)
 
-    async def open_session(self, request: Request, earlier: str | None, passkey: str = "") -> str:
+    async def open_session(self, request: Request, earlier: str | None, proof: Record) -> str:
         """Returns the value of a new session, in place of an earlier one of this browser."""
         return await self._owner.sessions.open(
             earlier,
             address=caller.get(),
             agent=request.headers.get("user-agent", ""),
-            passkey=passkey,
+            proof=proof,
         )
 
     def cookie(self, request: Request, name: str) -> str | None:

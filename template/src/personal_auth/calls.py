@@ -18,6 +18,7 @@ from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from personal_auth.addresses import caller
 from personal_auth.reading import Withheld
 from personal_auth.trail import Entry, Trail
+from personal_auth.trailfile import ARGUMENTS_CHARS, TEXT_CHARS
 
 
 class Calls(Middleware):
@@ -71,11 +72,11 @@ class Calls(Middleware):
                     kind="call",
                     grant=grant,
                     client=claims.get("client_name", ""),
-                    tool=tool,
+                    tool=tool[: TEXT_CHARS + 1],  # what is cut off is not to wait in memory
                     outcome=outcome,
                     milliseconds=round(took, 3),
                     address=caller.get(),
-                    arguments=arguments,
+                    arguments=arguments[: ARGUMENTS_CHARS + 1],
                 )
             )
 

@@ -68,7 +68,14 @@ class Challenges:
         Raises:
             WrongPasskey: It was used before.
         """
-        life = 2 * self._limits.ticket_seconds  # longer than it can be answered, on any clock
-        used = Put("challenges", digest(challenge), {"exp": self._clock() + life}, life)
-        if not await self._records.claim(used):
+        if not await self._is_first(challenge):
             raise WrongPasskey("The passkey’s answer was used already: try again.")
+
+    async def is_first_count(self, passkey: str, count: int) -> bool:
+        """Tells whether no other answer of a passkey came with this count, also at this moment."""
+        return await self._is_first(f"{passkey} {count}")
+
+    async def _is_first(self, what: str) -> bool:
+        life = 2 * self._limits.ticket_seconds  # longer than it can be answered, on any clock
+        used = Put("challenges", digest(what), {"exp": self._clock() + life}, life)
+        return await self._records.claim(used)

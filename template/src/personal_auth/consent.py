@@ -163,13 +163,13 @@ class Consent:
         if proven:
             return await self._approved(wish, read_only)
         try:
-            passkey = await self._browser.sign_in(request, form, _bound_to(browser, text))
+            proof = await self._browser.sign_in(request, form, _bound_to(browser, text))
         except (WrongPassword, WrongPasskey, TooManyAttempts) as error:
             if isinstance(error, TooManyAttempts):  # a wrong one is in the log already
                 audit.refused(error, at=PATH)
             return await self._page(request, wish, browser, text, error, read_only=read_only)
         response = await self._approved(wish, read_only)
-        await self._browser.remember(request, response, PATH, passkey)
+        await self._browser.remember(request, response, PATH, proof)
         return response
 
     def _reading(self, wish: Wish, *, chosen: bool) -> Reading:

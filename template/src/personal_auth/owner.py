@@ -28,7 +28,7 @@ from personal_auth.keyring import Keyring
 from personal_auth.limits import Limits
 from personal_auth.passkeys import Passkeys
 from personal_auth.records import Records
-from personal_auth.sealing import Sealer, digest, to_text
+from personal_auth.sealing import Sealer, digest, same, to_text
 from personal_auth.sessions import Devices, Sessions
 from personal_auth.store import Put, Record
 from personal_auth.throttle import Throttle
@@ -123,14 +123,15 @@ class Owner:
         """True when the password comes from the settings, and cannot be changed here."""
         return self._configured is not None
 
-    async def sign_in(self, password: str, address: str, device_cookie: str | None) -> None:
-        """Proves the owner by password.
+    async def sign_in(self, password: str, address: str, device_cookie: str | None) -> Record:
+        """Proves the owner by password; returns what the session that it opens remembers.
 
         Raises:
             WrongPassword: It is not the owner's, or the password is switched off.
             TooManyAttempts: Too many wrong ones, or too many being checked at this moment.
         """
         device = await self.devices.known(device_cookie)
+        proof = await self.sessions.present()  # before: what changes meanwhile ends the session
         reference = await self._reference()
         if self._waiting >= self._limits.waiting_hashes:
             raise TooManyAttempts("Too many sign-ins at this moment: try again in a second.", 1)
@@ -138,12 +139,14 @@ class Owner:
         if not await self.password_is_on():
             audit.record(Event.WRONG_PASSWORD, address=address)
             raise WrongPassword(SWITCHED_OFF)
-        if not await self._is_password(password, reference):
+        right = await self._is_password(password, reference)
+        if not right or not same(reference, await self._reference()):  # another one by now
             audit.record(Event.WRONG_PASSWORD, address=address)
             raise WrongPassword("That is not the password of this server.")
         self._throttle.succeeded(address, device)
         self._proven()
         audit.record(Event.SIGNED_IN, address=address)
+        return proof
 
     async def sign_in_by_passkey(
         self, answer: str, challenge: str, bound_to: str, address: str, device_cookie: str | None
@@ -186,7 +189,7 @@ class Owner:
         held = await self.sessions.held(keep)
         hashed = await self._in_thread(hash_password, password)
         await self._records.put(Put("owner", "password", {"hash": hashed}))
-        await self.sessions.renew(keep, held)
+        await self.sessions.renew(keep, held, self._fingerprint_of(hashed))
         self._proven()
         audit.record(Event.PASSWORD_CHANGED)
 
@@ -216,7 +219,9 @@ class Owner:
 
     async def _fingerprint(self) -> str:
         """Returns what a session remembers of the password that holds."""
-        reference = await self._reference()
+        return self._fingerprint_of(await self._reference())
+
+    def _fingerprint_of(self, reference: str) -> str:
         return to_text(self._sealer().mac("password", reference.encode())[:16])
 
 

@@ -142,7 +142,7 @@ class OwnerPage:
         earlier = form.get("session")
         bound_to = _bound_to(self._browser.cookie(request, "browser") or "")
         try:
-            passkey = await self._browser.sign_in(request, form, bound_to)
+            proof = await self._browser.sign_in(request, form, bound_to)
         except (WrongPassword, WrongPasskey, TooManyAttempts) as error:
             if isinstance(error, TooManyAttempts):  # a wrong one is in the log already
                 audit.refused(error, at=PATH)
@@ -150,9 +150,9 @@ class OwnerPage:
         if self._identity.secure:
             response = self._see_page()
         else:
-            session = await self._browser.open_session(request, earlier, passkey)
+            session = await self._browser.open_session(request, earlier, proof)
             response = await self._page(session)
-        await self._browser.remember(request, response, PATH, passkey)
+        await self._browser.remember(request, response, PATH, proof)
         return response
 
     async def _sign_out(self, request: Request, session: str) -> Response:

@@ -112,13 +112,15 @@ class Passkeys:
             raise _unverified()
         await self._challenges.use_up(challenge)
         passkey = await self._known(credential)  # as it is now: another use may have come between
-        if (verified.new_sign_count or passkey.count) and verified.new_sign_count <= passkey.count:
+        count = verified.new_sign_count
+        grown = count > passkey.count and await self._challenges.is_first_count(passkey.id, count)
+        if (count or passkey.count) and not grown:
             audit.record(Event.PASSKEY_CLONED, passkey=passkey.id, name=passkey.name)
             raise WrongPasskey(
                 f"The passkey “{passkey.name}” has been used elsewhere: its count went back, as"
                 " that of a copy does. Sign in another way, remove it and make a new one."
             )
-        await self._keyring.used(passkey, verified.new_sign_count)
+        await self._keyring.used(passkey, count)
         return passkey
 
     async def enrol(

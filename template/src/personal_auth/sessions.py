@@ -2,18 +2,23 @@
 
 Of both only hashes are stored, so nobody who reads the state can use one. A session remembers the
 password that held when it was opened, and the passkey if it was opened by one: it ends with
-either. All of them end together by a new epoch, for which nothing has to be listed.
+either. All of them but one end together by a new epoch, for which nothing has to be listed. What
+keeps that one is the epoch and never the session itself: one that somebody else ends at the same
+moment does not come back.
 """
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from personal_auth import audit
 from personal_auth.audit import Event
 from personal_auth.client import plain_name
+from personal_auth.errors import StoreUnavailable
 from personal_auth.limits import Limits
 from personal_auth.records import Records
 from personal_auth.sealing import digest, same
@@ -83,8 +88,22 @@ class Sessions:
         self._fingerprint = fingerprint
         self._works = works
 
+    async def present(self, passkey: str = "") -> Record:
+        """Returns what a session remembers of the moment of its proof: it ends with any of it.
+
+        `passkey` is the id of the one that the owner proved to have.
+        """
+        password, epochs = await self._fingerprint(), await self._epochs()
+        proof: Record = {"password": password, "epoch": epochs["epoch"]}
+        return {**proof, "passkey": passkey} if passkey else proof
+
     async def open(
-        self, earlier: str | None = None, *, address: str = "", agent: str = "", passkey: str = ""
+        self,
+        earlier: str | None = None,
+        *,
+        address: str = "",
+        agent: str = "",
+        proof: Record | None = None,
     ) -> str:
         """Returns a session cookie's value; it holds for `Limits.session_seconds`.
 
@@ -92,19 +111,16 @@ class Sessions:
             earlier: The browser's earlier session, which ends.
             address: Where the owner signs in from.
             agent: The browser's `User-Agent`.
-            passkey: The id of the passkey that the owner proved to have.
+            proof: What was `present` before the owner's proof was looked at; None for now.
         """
         session, now = secrets.token_urlsafe(32), self._clock()
         record: Record = {
-            "password": await self._fingerprint(),
-            "epoch": await self._epoch(),
+            **(proof or await self.present()),
             "at": now,
             "exp": now + self._limits.session_seconds,
             "address": address,
             "browser": browser_name(agent),
         }
-        if passkey:
-            record["passkey"] = passkey
         await self._put(session, record)
         await self.close(earlier)
         return session
@@ -122,15 +138,15 @@ class Sessions:
 
     async def held(self, cookie: str | None) -> Record | None:
         """Returns the record of a session that proves the owner, None for anything else."""
-        record = await self._records.get("sessions", digest(cookie)) if cookie else None
-        live = record is not None and await self._is_live(record)
+        key = digest(cookie or "")
+        record = await self._records.get("sessions", key) if cookie else None
+        live = record is not None and await self._is_live(key, record)
         return record if live else None
 
-    async def renew(self, cookie: str | None, held: Record | None) -> None:
-        """Lets a session that held go on, whatever has ended the others since then."""
+    async def renew(self, cookie: str | None, held: Record | None, password: str) -> None:
+        """Lets a session that held go on with a new password, by its fingerprint."""
         if cookie and held and await self.close(cookie):
-            password, epoch = await self._fingerprint(), await self._epoch()
-            await self._put(cookie, {**held, "password": password, "epoch": epoch})
+            await self._put(cookie, {**held, "password": password})
 
     async def listed(self, cookie: str | None) -> list[Session]:
         """Returns the live sessions, the newest first; `cookie` is the one that asks.
@@ -143,7 +159,7 @@ class Sessions:
         found = [
             self._session(key, record, digest(cookie or ""))
             for key, record in zip(keys, records, strict=True)
-            if record is not None and await self._is_live(record)
+            if record is not None and await self._is_live(key, record)
         ]
         return sorted(found, key=lambda each: each.created, reverse=True)
 
@@ -166,21 +182,28 @@ class Sessions:
     async def end_all_but(self, cookie: str | None) -> None:
         """Ends every session but one, or every one."""
         held = await self.held(cookie)
-        await self._records.put(Put(*EPOCH, {"epoch": secrets.token_hex(16)}))
-        await self.renew(cookie, held)
+        kept = digest(cookie) if cookie and held else ""
+        await self._records.put(Put(*EPOCH, {"epoch": secrets.token_hex(16), "kept": kept}))
+        # Where it can be listed, so that no later epoch, begun by one of these, keeps it.
+        with suppress(StoreUnavailable):
+            keys = await self._records.keys("sessions")
+            ends = (self._records.delete("sessions", key) for key in keys if key != kept)
+            await asyncio.gather(*ends)
         audit.record(Event.SESSION_ENDED, session="all others" if held else "all")
 
-    async def _is_live(self, record: Record) -> bool:
-        if self._clock() >= record["exp"] or record.get("epoch", "") != await self._epoch():
+    async def _is_live(self, key: str, record: Record) -> bool:
+        now = await self._epochs()
+        of_now = record.get("epoch", "") == now["epoch"] or same(key, now.get("kept", ""))
+        if self._clock() >= record["exp"] or not of_now:
             return False
         passkey = record.get("passkey")
         if passkey is not None and not await self._works(passkey):
             return False
         return same(record["password"], await self._fingerprint())
 
-    async def _epoch(self) -> str:
-        record = await self._records.get(*EPOCH)
-        return "" if record is None else str(record["epoch"])
+    async def _epochs(self) -> Record:
+        """Returns the present epoch, and the key of the session of an earlier one that it kept."""
+        return await self._records.get(*EPOCH) or {"epoch": ""}
 
     async def _put(self, cookie: str, record: Record) -> None:
         life = record["exp"] - self._clock()

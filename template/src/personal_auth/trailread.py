@@ -17,6 +17,7 @@ SELECT = f"""SELECT id, {COLUMNS} FROM entries
     WHERE at >= ? AND (at, id) < (?, ?) AND (? IS NULL OR grant_id = ?) AND (? IS NULL OR kind = ?)
     ORDER BY at DESC, id DESC LIMIT ?"""  # noqa: S608 - constants only
 LATEST = (float("inf"), 0)
+MOST = 2**62  # SQLite counts no further than 2**63
 
 
 class TrailUnreadable(Exception):
@@ -45,7 +46,7 @@ def read(
     Raises:
         TrailUnreadable: There is a file that cannot be read.
     """
-    asked = (since, *(before or LATEST), grant, grant, kind, kind, limit)
+    asked = (since, *(before or LATEST), grant, grant, kind, kind, min(limit, MOST))
     try:
         if looks_of(path) is None:
             return []
