@@ -146,8 +146,15 @@ def test_it_is_told_when_how_often_and_from_where_a_connection_was_used(home: Ho
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["connections", "name", "abc", "x"], "There is no connection abc: `connections` shows"),
-        (["connections", "read-only", "abc"], "There is no connection abc: `connections` shows"),
+        (
+            ["connections", "name", "abc", "x"],
+            "There is no connection of that id: `connections` shows",
+        ),
+        (
+            ["connections", "read-only", "abc"],
+            "There is no connection of that id: `connections` shows",
+        ),
+        (["connections", "revoke", "pat_a-token"], "There is no connection of that id: `conn"),
         (["connections", "revoke", "0" * 16], f"There is no connection {'0' * 16}: `connections`"),
         (["passkeys", "remove", "abc"], "There is no passkey abc: `passkeys` shows their ids."),
         (["passkeys", "name", "abc", "x"], "There is no passkey abc: `passkeys` shows their ids."),

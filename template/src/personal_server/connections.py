@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from personal_auth.connections import Listed
+from personal_auth.connections import Listed, is_grant_id
 from personal_auth.identity import LOOPBACK_HOSTS
 from personal_auth.ownerview import is_token
 from personal_server.commands import distance, iso, print_json, print_table, with_service
@@ -149,4 +149,5 @@ def returns_to(redirect_uris: list[str]) -> str:
 
 
 def _unknown(id: str) -> SettingRefused:
-    return SettingRefused(f"There is no connection {id}: `connections` shows their ids.")
+    named = id if is_grant_id(id) else "of that id"  # which may be a token, pasted by mistake
+    return SettingRefused(f"There is no connection {named}: `connections` shows their ids.")
