@@ -99,7 +99,7 @@ def release_before(releases: Releases) -> str:
         replace(f"{AUTH}/version.py", __version__, BEFORE.removeprefix("v")),
         replace(f"{AUTH}/pages/consent.html", "<h1>Connect this app?", "<h1>Admit this app?"),
         replace(f"{AUTH}/pages/base.html", "{{ style }}", "{{ looks }}"),
-        replace(f"{AUTH}/pages.py", "style=Markup", "looks=Markup"),
+        replace(f"{AUTH}/pages.py", "style=style,", "looks=style,"),
         move(f"{SERVER}/qr.py", f"{SERVER}/codes.py"),
         replace(f"{SERVER}/connect.py", "import qr", "import codes"),
         replace(f"{SERVER}/connect.py", "{qr.drawn", "{codes.drawn"),
