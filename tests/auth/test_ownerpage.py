@@ -733,6 +733,21 @@ def test_what_strangers_do_again_and_again_is_one_line() -> None:
     ]
 
 
+def test_what_happened_to_a_connection_that_has_ended_is_shown_under_its_name() -> None:
+    entries = [
+        Entry(4.0, "gate", "ended", event="connection_revoked"),
+        Entry(3.0, "gate", "live", event="connection_held_to_reading"),
+        Entry(2.0, "gate", event="owner_signed_in"),
+        Entry(1.0, "gate", "ended", "Cursor", event="tokens_issued"),
+        Entry(0.0, "gate", "live", "Claude", event="tokens_issued"),
+        Entry(0.0, "gate", client="A guess", event="client_registered"),
+    ]
+
+    found = [line.who for line in lines(entries, {"live": "On the phone"}, 50)]
+
+    assert found == ["Cursor", "On the phone", "", "Cursor", "On the phone", "A guess"]
+
+
 def test_at_most_fifty_lines_are_shown(kept: AppServer) -> None:
     trail = kept.provider.trail
     assert trail is not None

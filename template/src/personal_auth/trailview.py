@@ -72,9 +72,13 @@ def lines(entries: Iterable[Entry], names: Mapping[str, str], most: int) -> list
     """Returns entries as lines; what strangers cause again and again is one.
 
     Args:
-        names: What the live connections are called, by their ids.
+        names: What the live connections are called, by their ids; what has ended is called by
+            the name that another of its entries has.
         most: How many lines at most.
     """
+    entries = list(entries)
+    names = {entry.grant: entry.client for entry in entries if entry.client} | dict(names)
+    names.pop("", None)
     together: list[Line] = []
     for key, group in groupby(entries, key=_same):
         found = [_line(entry, names) for entry in group]
