@@ -736,7 +736,7 @@ def test_what_happens_to_a_connection_is_logged_with_its_id(
         f"[tokens_issued] grant={grants.id_of('second')} client=Test_app to=app.example",
         f"[code_replayed_connection_revoked] grant={grants.id_of('second')} client=Test_app",
         f"[tokens_issued] grant={grants.id_of('third')} client=Test_app to=app.example",
-        f"[connection_revoked] grant={grants.id_of('third')}",
+        f"[connection_revoked] grant={grants.id_of('third')} client=Test_app",
         "[connection_revoked] grant=all",
     ]
 

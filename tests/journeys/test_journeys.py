@@ -16,6 +16,7 @@ from tests.generate.project import git
 from tests.journeys.conftest import Computer, Page
 from tests.journeys.machine import Machine
 from tests.journeys.page import fill, journeys, links
+from tests.support.home import Home, enrol
 from tests.support.owner import Connection, connect, rpc
 from tests.support.programs import need
 from tests.update.releases import Releases, commit, replace, write
@@ -89,6 +90,38 @@ def test_i_forgot_the_password(page: Page, machine: Machine, url: str, kind: str
     assert "MCP_PASSWORD" in refused.stderr
     assert opens(url, "one of the settings")
     assert works(client)
+
+
+@pytest.mark.parametrize("kind", ["uv", "docker"])
+def test_i_lost_my_passkey(page: Page, machine: Machine, port: int, url: str, kind: str) -> None:
+    switch_on, change, look, remove = getattr(page("I lost my passkey"), kind)
+    if kind == "uv":
+        machine.start("uv run my-server", url)
+    else:
+        machine.sh("docker compose up -d")
+        machine.wait(url)
+    machine.sh(change, given="the password before\n")
+    desk = Home(machine.project, {"MCP_PORT": str(port)}).browser()
+    desk.sign_in("the password before")
+    enrol(desk, "The lost one")
+    assert "password-on" in desk.act("password-off").text
+
+    machine.sh(switch_on)
+
+    assert opens(url, "the password before")
+
+    desk.sign_in("the password before")
+    assert "password-on" in desk.act("password-off").text
+    machine.sh(change, given=f"{NEW}\n")
+
+    assert opens(url, NEW)
+
+    listed = machine.sh(look).stdout.splitlines()
+    lost = [line.split()[0] for line in listed if "The lost one" in line]
+    machine.sh(fill(remove, ID=lost[0]))
+
+    assert "There is no passkey" in machine.sh(look).stdout
+    assert opens(url, NEW)
 
 
 @pytest.mark.parametrize("kind", ["uv", "docker"])

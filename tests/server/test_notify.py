@@ -477,8 +477,8 @@ def test_doctor_says_who_is_told(rendered: Path) -> None:
     given = command(rendered, "doctor", MCP_NOTIFY_URL="https://:SECRET@ntfy.sh/TOPIC").stdout
     wrong = command(rendered, "doctor", MCP_NOTIFY_URL="http://ntfy.sh/TOPIC").stdout
 
-    assert "ok: nobody is told of new connections; MCP_NOTIFY_URL names a webhook" in unset
-    assert "ok: new connections are told to ntfy.sh; `notify` sends a trial word\n" in given
+    assert "ok: nobody is told of what is new; MCP_NOTIFY_URL names a webhook" in unset
+    assert "ok: what is new is told to ntfy.sh; `notify` sends a trial word\n" in given
     assert "    MCP_NOTIFY_URL is refused: it must begin with https" in wrong
     assert "SECRET" not in given
     assert "TOPIC" not in given + wrong

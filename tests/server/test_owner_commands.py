@@ -182,7 +182,7 @@ def test_where_nothing_is_each_list_says_so(rendered: Path, tmp_path: Path) -> N
     assert home.said("sessions") == "No browser is signed in.\n"
     assert home.said("passkeys") == (
         f"There is no passkey: {home.url}/owner is where you enrol one.\n"
-        "The password signs you in too.\n"
+        "The password signs you in.\n"
     )
 
 

@@ -96,20 +96,25 @@ class Connections:
     async def rename(self, gid: str, name: str) -> bool:
         """Gives a connection a name of the owner's, or none; False when it is not live."""
         shown = plain_name(name, self._limits.client_name_chars)
-        return await self._say(gid, name_key(gid), {"name": shown})
+        return await self._say(gid, name_key(gid), {"name": shown}) is not None
 
     async def narrow(self, gid: str, read_only: bool) -> bool:
         """Holds a connection to reading, or lets it do all it was granted; False if not live."""
-        said = await self._say(gid, reading_key(gid), {"read_only": read_only})
-        if said:
-            audit.record(Event.NARROWED if read_only else Event.WIDENED, grant=gid)
-        return said
+        grant = await self._say(gid, reading_key(gid), {"read_only": read_only})
+        if grant is None:
+            return False
+        event = Event.NARROWED if read_only else Event.WIDENED
+        audit.record(event, grant=gid, client=grant["client"]["name"])
+        return True
 
     async def revoke(self, gid: str) -> bool:
         """Revokes a grant by its id; True when it was live."""
-        revoked = is_grant_id(gid) and await self.end(gid)
+        if not is_grant_id(gid):
+            return False
+        grant = await self._records.get("grants", gid)
+        revoked = await self.end(gid)
         if revoked:
-            audit.record(Event.REVOKED, grant=gid)
+            audit.record(Event.REVOKED, grant=gid, client=grant["client"]["name"] if grant else "")
         return revoked
 
     async def revoke_all(self) -> None:
@@ -129,19 +134,22 @@ class Connections:
         with suppress(StoreUnavailable):  # what is left opens nothing
             await asyncio.gather(*(self._records.delete(*each) for each in beside))
 
-    async def _say(self, gid: str, key: tuple[str, str], value: Record) -> bool:
-        """Writes what the owner says beside a live grant; False, and nothing stays, without one."""
+    async def _say(self, gid: str, key: tuple[str, str], value: Record) -> Record | None:
+        """Writes what the owner says beside a live grant, and returns that.
+
+        None, and nothing stays, without one.
+        """
         grant = await self._live(gid)
         if grant is None:
-            return False
+            return None
         ends = grant.get("exp")
         # Longer than the token itself, whose end another clock may tell.
         left = None if ends is None else ends - self._clock() + self._limits.beside_seconds
         await self._records.put(Put(*key, value, left))
         if await self._live(gid) is not None:
-            return True
+            return grant
         await self._tidy(gid)  # it ended meanwhile
-        return False
+        return None
 
     async def _live(self, gid: str) -> Record | None:
         if not is_grant_id(gid):

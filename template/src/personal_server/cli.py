@@ -90,7 +90,10 @@ def _commands() -> None:
     from personal_server.restore import restore
 
     app = cyclopts.App(
-        name=answers()["project_name"], help="A private MCP server.", version_flags=[]
+        name=answers()["project_name"],
+        help="A private MCP server.",
+        version_flags=[],
+        default_parameter=cyclopts.Parameter(negative=()),  # no --no-json beside --json
     )
     app.default(serve)
     commands: list[Callable[..., None]] = [serve, password, clients, backup, restore, doctor]

@@ -106,10 +106,9 @@ def _believed(settings: Settings) -> Finding:
 
 def _told(settings: Settings) -> Finding:
     if settings.notify_url is None:
-        return Finding("nobody is told of new connections; MCP_NOTIFY_URL names a webhook for it")
+        return Finding("nobody is told of what is new; MCP_NOTIFY_URL names a webhook for it")
     return Finding(
-        f"new connections are told to {webhook.named(settings.notify_url)}; `notify` sends a trial"
-        " word"
+        f"what is new is told to {webhook.named(settings.notify_url)}; `notify` sends a trial word"
     )
 
 

@@ -51,8 +51,8 @@ class News:
     def trial(self) -> Word:
         """Returns a word that only shows that words arrive."""
         text = (
-            f"This is a trial word of {self._name}. It tells you here of new connections, of codes"
-            " and tokens that are used twice, and of many wrong passwords."
+            f"This is a trial word of {self._name}. It tells you here of new connections, tokens"
+            " and passkeys, of codes and tokens that are used twice, and of many wrong passwords."
         )
         return Word(f"{self._name}: trial", text, "wave")
 

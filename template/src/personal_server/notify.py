@@ -35,7 +35,7 @@ def notify() -> None:
     webhook = _webhook(settings)
     if webhook is None:
         raise SettingRefused(
-            "MCP_NOTIFY_URL is not set, so nobody is told of new connections: set it in .env, such"
+            "MCP_NOTIFY_URL is not set, so nobody is told of what is new: set it in .env, such"
             f" as MCP_NOTIFY_URL={EXAMPLE}, subscribe to the same address in the ntfy app, and"
             " restart the server."
         )

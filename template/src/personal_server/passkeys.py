@@ -12,7 +12,7 @@ from personal_server.settings import SettingRefused, load
 
 
 def show(*, json: bool = False) -> None:
-    """List the passkeys, and say whether the password signs you in too.
+    """List the passkeys, and say whether the password signs you in.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def show(*, json: bool = False) -> None:
         print_table(columns, [_cells(each) for each in found])
     else:
         print(f"There is no passkey: {load().public_url}/owner is where you enrol one.")
-    print(obstacle or f"The password {'signs you in too' if password_is_on else 'is off'}.")
+    print(obstacle or f"The password {'signs you in' if password_is_on else 'is off'}.")
 
 
 def name(id: str, name: Name, /) -> None:

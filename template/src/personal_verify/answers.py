@@ -161,6 +161,13 @@ class Page(HTMLParser):
             self.decisions.append(value)
 
     @property
+    def proof(self) -> str:
+        """How the page lets the owner prove who they are: password, passkey, or not at all."""
+        if self.passwords:
+            return "password" if self.passwords == ["password"] else ""
+        return "passkey" if {"challenge", "assertion"} <= self.hidden.keys() else ""
+
+    @property
     def asks(self) -> bool:
         """True for a page on which somebody can approve."""
         return bool(self.forms) and "approve" in self.decisions

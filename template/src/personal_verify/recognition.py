@@ -115,7 +115,7 @@ def scopes(document: Any) -> list[Any]:
 def is_our_page(visit: Visit) -> bool:
     """Tells whether the authorization endpoint shows the consent page of this template."""
     page = Page(ask(visit, registered(visit, CLAUDE).question()))
-    return page.asks and page.passwords == ["password"]
+    return page.asks and page.proof != ""
 
 
 def document_at(visit: Visit, address: str) -> Any:

@@ -102,9 +102,10 @@ def _(visit: Visit) -> str:
     post = [form.get("method", "").lower() for form in page.forms] == ["post"]
     buttons = sorted(page.decisions)
     expect(post, "The page must hold one form, with method post.", RENEW)
-    expect(page.passwords == ["password"], "The page does not ask for the password once.", RENEW)
+    asked = "The page asks neither for the password, once, nor for a passkey."
+    expect(page.proof, asked, RENEW)
     expect(buttons == ["approve", "deny"], f"The page's decisions are {buttons}.", RENEW)
-    return f"password, approve, deny; to {urlsplit(visit.app.callback).hostname}"
+    return f"{page.proof}, approve, deny; to {urlsplit(visit.app.callback).hostname}"
 
 
 @check("stranger.button", "Approve can lead back to the app", "stranger.register")
