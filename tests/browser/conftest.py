@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.looks import WIDTH
 from tests.browser.places import PATIENCE, House, Place
 from tests.support.programs import chromium
 from tests.support.site import Clock
@@ -23,6 +24,16 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 def browser(house: House) -> Iterator[Any]:
     with chromium(*house.flags) as browser:
         yield browser
+
+
+@pytest.fixture(scope="module")
+def page(browser: Any) -> Iterator[Any]:
+    """A narrow window, in which JavaScript runs: axe is that."""
+    context = browser.new_context(
+        viewport={"width": WIDTH, "height": 640}, ignore_https_errors=True
+    )
+    yield context.new_page()
+    context.close()
 
 
 @pytest.fixture

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
+from tests.browser.looks import SPACED, brightness, findings, overflow, show
 from tests.browser.places import House
 from tests.browser.states import LONG_URI, WITH_PASSKEY, States
-
-TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-SPACED = (
-    "@media all{*{line-height:1.5!important;letter-spacing:.12em!important}"
-    "*{word-spacing:.16em!important}"
-    "p{margin-bottom:2em!important}}"  # WCAG 2.1, 1.4.12
-)
-WIDTH = 320  # the narrowest, and 1280 at a zoom of 400% (WCAG 2.1, 1.4.10)
 
 
 @pytest.fixture(scope="module")
@@ -25,53 +16,12 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> States:
     return States(tmp_path_factory.mktemp("states"))
 
 
-@pytest.fixture(scope="module")
-def page(browser: Any) -> Iterator[Any]:
-    context = browser.new_context(
-        viewport={"width": WIDTH, "height": 640}, ignore_https_errors=True
-    )
-    yield context.new_page()
-    context.close()
-
-
 @pytest.fixture(params=States.NAMES)
 def state(request: pytest.FixtureRequest, page: Any, states: States, house: House) -> str:
     """Opens a page in one state; returns the state's name."""
-    show(page, states, house, request.param)
+    show(page, house, request.param, states.answers[request.param])
     name: str = request.param
     return name
-
-
-def show(page: Any, states: States, house: House, name: str) -> None:
-    status, headers, body = states.answers[name]
-    address = house.host.keep(f"/{name.replace(' ', '-')}", status, headers, body)
-    page.emulate_media(color_scheme="light", forced_colors="none")
-    page.set_viewport_size({"width": WIDTH, "height": 640})
-    page.goto(address)
-
-
-def findings(page: Any) -> list[str]:
-    """Returns what axe objects to, and where it cannot tell the contrast."""
-    options = {"runOnly": TAGS, "resultTypes": ["violations", "incomplete"]}
-    found = Axe().run(page, options=options).response
-    assert any(rule["id"] == "color-contrast" for rule in found["passes"])
-    unsure = [rule for rule in found["incomplete"] if rule["id"] == "color-contrast"]
-    return [
-        f"{rule['id']}: {node['html']}"
-        for rule in [*found["violations"], *unsure]
-        for node in rule["nodes"]
-    ]
-
-
-def overflow(page: Any) -> int:
-    """Returns by how many pixels the page is wider than the window."""
-    pixels: int = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-    return pixels
-
-
-def brightness(page: Any) -> int:
-    script = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3)"
-    return sum(map(int, page.evaluate(script)))
 
 
 def test_every_state_is_accessible_in_light_and_dark(page: Any, state: str) -> None:
@@ -117,7 +67,7 @@ def test_only_a_page_that_offers_a_passkey_has_a_script(page: Any, state: str) -
 
 
 def test_axe_would_find_a_field_without_its_label(page: Any, states: States, house: House) -> None:
-    show(page, states, house, "password asked")
+    show(page, house, "password asked", states.answers["password asked"])
 
     page.evaluate("document.querySelector('label').remove()")
     page.evaluate("document.querySelector('dd + dd').style.color = '#aaa'")
@@ -127,7 +77,7 @@ def test_axe_would_find_a_field_without_its_label(page: Any, states: States, hou
 
 
 def test_a_wide_word_would_be_found(page: Any, states: States, house: House) -> None:
-    show(page, states, house, "long name")
+    show(page, house, "long name", states.answers["long name"])
 
     page.evaluate("document.body.style.overflowWrap = 'normal'")
 
@@ -135,7 +85,7 @@ def test_a_wide_word_would_be_found(page: Any, states: States, house: House) -> 
 
 
 def test_a_password_manager_can_tell_what_to_keep(page: Any, states: States, house: House) -> None:
-    show(page, states, house, "password asked")
+    show(page, house, "password asked", states.answers["password asked"])
 
     name = page.locator("input[autocomplete=username]")
 
@@ -147,7 +97,7 @@ def test_a_password_manager_can_tell_what_to_keep(page: Any, states: States, hou
 def test_a_long_address_is_there_when_it_is_asked_for(
     page: Any, states: States, house: House
 ) -> None:
-    show(page, states, house, "long address")
+    show(page, house, "long address", states.answers["long address"])
     before = page.get_by_text(LONG_URI).is_visible()
 
     page.locator("summary").press("Enter")
@@ -159,7 +109,7 @@ def test_a_long_address_is_there_when_it_is_asked_for(
 def test_forced_colors_still_tell_approve_from_deny(
     page: Any, states: States, house: House
 ) -> None:
-    show(page, states, house, "password asked")
+    show(page, house, "password asked", states.answers["password asked"])
     page.emulate_media(forced_colors="active")
 
     width = "button => getComputedStyle(button).borderTopWidth"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.browser.looks import SPACED, brightness, findings, overflow, show
 from tests.browser.owner_states import OwnerStates
 from tests.browser.places import House
-from tests.browser.test_looking import SPACED, WIDTH, brightness, findings, overflow
 
 WITHOUT_A_SCRIPT = {"not possible", "no name for passkeys", "sign in", "wrong password", "wait"}
 WITHOUT_A_SCRIPT |= {"signed out", "not fresh"}
@@ -21,28 +20,12 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> OwnerStates:
     return OwnerStates(tmp_path_factory.mktemp("states"))
 
 
-@pytest.fixture(scope="module")
-def page(browser: Any) -> Iterator[Any]:
-    context = browser.new_context(
-        viewport={"width": WIDTH, "height": 640}, ignore_https_errors=True
-    )
-    yield context.new_page()
-    context.close()
-
-
 @pytest.fixture(params=OwnerStates.NAMES)
 def state(request: pytest.FixtureRequest, page: Any, states: OwnerStates, house: House) -> str:
     """Opens the page in one state; returns the state's name."""
     name: str = request.param
-    show(page, states, house, name)
+    show(page, house, name, states.answers[name])
     return name
-
-
-def show(page: Any, states: OwnerStates, house: House, name: str) -> None:
-    address = house.host.keep(f"/{name.replace(' ', '-')}", *states.answers[name])
-    page.emulate_media(color_scheme="light", forced_colors="none")
-    page.set_viewport_size({"width": WIDTH, "height": 640})
-    page.goto(address)
 
 
 def unfold(page: Any) -> None:
@@ -104,7 +87,7 @@ def test_only_a_page_that_offers_a_passkey_has_a_script(page: Any, state: str) -
 def test_no_two_things_that_can_be_pressed_have_the_same_name(
     page: Any, states: OwnerStates, house: House
 ) -> None:
-    show(page, states, house, "furnished")
+    show(page, house, "furnished", states.answers["furnished"])
     unfold(page)
 
     names = page.locator("button:visible, summary").evaluate_all(
@@ -120,7 +103,7 @@ def test_no_two_things_that_can_be_pressed_have_the_same_name(
 def test_forced_colors_still_show_what_can_be_pressed(
     page: Any, states: OwnerStates, house: House
 ) -> None:
-    show(page, states, house, "furnished")
+    show(page, house, "furnished", states.answers["furnished"])
     unfold(page)
     page.emulate_media(forced_colors="active")
 
@@ -132,7 +115,7 @@ def test_forced_colors_still_show_what_can_be_pressed(
 
 
 def test_a_name_of_markup_is_shown_as_it_is(page: Any, states: OwnerStates, house: House) -> None:
-    show(page, states, house, "hostile names")
+    show(page, house, "hostile names", states.answers["hostile names"])
 
     names = page.locator("h3 bdi").all_inner_texts()
 

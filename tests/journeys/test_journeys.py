@@ -92,14 +92,18 @@ def test_i_forgot_the_password(page: Page, machine: Machine, url: str, kind: str
     assert works(client)
 
 
-@pytest.mark.parametrize("kind", ["uv", "docker"])
-def test_i_lost_my_passkey(page: Page, machine: Machine, port: int, url: str, kind: str) -> None:
-    switch_on, change, look, remove = getattr(page("I lost my passkey"), kind)
+def begin(machine: Machine, kind: str, url: str) -> None:
     if kind == "uv":
         machine.start("uv run my-server", url)
     else:
         machine.sh("docker compose up -d")
         machine.wait(url)
+
+
+@pytest.mark.parametrize("kind", ["uv", "docker"])
+def test_i_lost_my_passkey(page: Page, machine: Machine, port: int, url: str, kind: str) -> None:
+    switch_on, change, look, remove = getattr(page("I lost my passkey"), kind)
+    begin(machine, kind, url)
     machine.sh(change, given="the password before\n")
     desk = Home(machine.project, {"MCP_PORT": str(port)}).browser()
     desk.sign_in("the password before")
@@ -127,11 +131,7 @@ def test_i_lost_my_passkey(page: Page, machine: Machine, port: int, url: str, ki
 @pytest.mark.parametrize("kind", ["uv", "docker"])
 def test_i_lost_a_phone_or_a_laptop(page: Page, machine: Machine, url: str, kind: str) -> None:
     look, end, change, end_all = getattr(page("I lost a phone or a laptop"), kind)
-    if kind == "uv":
-        machine.start("uv run my-server", url)
-    else:
-        machine.sh("docker compose up -d")
-        machine.wait(url)
+    begin(machine, kind, url)
     machine.sh(change, given="the password before\n")
     account = connect(url, "the password before", "Claude", CLOUD)
     laptop = connect(url, "the password before", "MCP CLI Proxy", MCP_REMOTE)

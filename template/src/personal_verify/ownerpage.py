@@ -38,11 +38,7 @@ def _(visit: Visit) -> str:
     ):
         must_ask_to_sign_in(response, who)
     done = post(visit, stranger, visit.url, **HARMLESS)
-    expect(
-        done.status_code in {400, 403},
-        f"A form of the owner's page from a stranger is answered with {shape(done)}.",
-        LETS_IN,
-    )
+    must_be_refused(done, "A form of the owner's page from a stranger", LETS_IN)
     return "it only asks to sign in"
 
 
@@ -84,12 +80,8 @@ def _(visit: Visit) -> str:
 def _(visit: Visit) -> str:
     for origin in (f"https://{STRANGER}", "null"):
         response = post(visit, desk_of(visit), origin, **HARMLESS)
-        expect(
-            response.status_code in {400, 403},
-            f"A form that a page of {origin} sends to {PATH}, with the owner's session, is answered"
-            f" with {shape(response)}.",
-            KEEP_ORIGIN,
-        )
+        what = f"A form that a page of {origin} sends to {PATH}, with the owner's session,"
+        must_be_refused(response, what, KEEP_ORIGIN)
     return "only forms of its own are taken"
 
 
@@ -100,11 +92,7 @@ def _(visit: Visit) -> str:
     post(visit, desk_of(visit), visit.url, do="sign-out")
     must_ask_to_sign_in(visit.send("GET", PATH, thief), "A session that has ended")
     done = post(visit, thief, visit.url, **HARMLESS)
-    expect(
-        done.status_code in {400, 403},
-        f"A form with a session that has ended is answered with {shape(done)}.",
-        RENEW,
-    )
+    must_be_refused(done, "A form with a session that has ended", RENEW)
     return "its cookie opens nothing any more"
 
 
@@ -129,3 +117,8 @@ def must_ask_to_sign_in(response: httpx2.Response, who: str) -> None:
         f"{who} is shown {PATH} with {', '.join(sorted(actions - {SIGN_IN})) or 'connections'}.",
         LETS_IN,
     )
+
+
+def must_be_refused(response: httpx2.Response, what: str, cure: str) -> None:
+    refused = response.status_code in {400, 403}
+    expect(refused, f"{what} is answered with {shape(response)}.", cure)
