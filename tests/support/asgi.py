@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -93,6 +93,11 @@ async def ask(
     return answer
 
 
+async def _ended(tasks: Collection[asyncio.Task[Any]]) -> None:
+    if tasks:
+        await asyncio.wait(tasks)
+
+
 class AppLoop:
     """An app on an event loop of its own that runs only while the app is asked."""
 
@@ -119,6 +124,10 @@ class AppLoop:
         self.run(self._life)
         for call in last:
             self.run(call)
+        left = asyncio.all_tasks(self._loop)  # such as what watches over event streams
+        for task in left:
+            task.cancel()
+        self.run(_ended(left))
         self.run(self._loop.shutdown_default_executor())
         self._loop.close()
 

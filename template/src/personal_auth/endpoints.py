@@ -31,7 +31,7 @@ from personal_auth.forms import Parameters, client_credentials, read_form, read_
 from personal_auth.grants import Grants, Tokens, canonical_resource
 from personal_auth.identity import MCP_PATH, Identity
 from personal_auth.limits import Limits
-from personal_auth.scopes import ALL, RESOURCE_SCOPES, SERVER_SCOPES, STAY
+from personal_auth.scopes import ALL, READ, RESOURCE_SCOPES, SERVER_SCOPES, STAY
 
 VERIFIER = re.compile(r"[A-Za-z0-9\-._~]{43,128}\Z")  # RFC 7636 §4.1
 
@@ -62,18 +62,20 @@ class Endpoints:
         clients: Clients,
         grants: Grants,
         *,
+        can_narrow: Callable[[], bool],
         clock: Callable[[], float],
     ) -> None:
         self._identity = identity
         self._limits = limits
         self._clients = clients
         self._grants = grants
+        self._can_narrow = can_narrow
         self._clock = clock
 
     def routes(self) -> list[Route]:
         """Returns the routes, metadata at every place where a client may look for it."""
-        server, path = _constant(self.server_metadata()), MCP_PATH
-        resource = _constant(self.resource_metadata())
+        server, path = _published(self.server_metadata), MCP_PATH
+        resource = _published(self.resource_metadata)
         known = "/.well-known"
         return [
             Route(f"{known}/oauth-authorization-server", server),
@@ -104,7 +106,7 @@ class Endpoints:
             "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
             "authorization_response_iss_parameter_supported": True,
             "client_id_metadata_document_supported": self._limits.document_bytes > 0,
-            "scopes_supported": list(SERVER_SCOPES),
+            "scopes_supported": [s for s in SERVER_SCOPES if s != READ or self._can_narrow()],
         }
 
     def resource_metadata(self) -> dict[str, Any]:
@@ -187,8 +189,8 @@ def _refusing(endpoint: Endpoint) -> Endpoint:
     return answer
 
 
-def _constant(document: dict[str, Any]) -> Endpoint:
+def _published(document: Callable[[], dict[str, Any]]) -> Endpoint:
     async def answer(request: Request) -> Response:
-        return JSONResponse(document, headers={"Cache-Control": "public, max-age=300"})
+        return JSONResponse(document(), headers={"Cache-Control": "public, max-age=300"})
 
     return answer

@@ -175,7 +175,12 @@ class PersonalAuthProvider(AuthProvider):
             _refuse(error)
         service, limits = self.service, self._limits
         endpoints = Endpoints(
-            self.identity, limits, service.clients, service.grants, clock=self._clock
+            self.identity,
+            limits,
+            service.clients,
+            service.grants,
+            can_narrow=lambda: service.can_narrow,
+            clock=self._clock,
         )
         tickets = Tickets(
             self.identity,

@@ -27,12 +27,14 @@ def listing(change: Callable[[list[Tool]], object]) -> Fault:
 
 
 def changing_one(change: Callable[[Tool], object]) -> Fault:
-    """Alters the tool that deletes, which verify.py never calls."""
+    """Alters the tool that deletes, which verify.py never calls, wherever it is listed."""
 
-    def first(tools: list[Tool]) -> None:
-        change(next(tool for tool in tools if tool["name"].endswith("_delete")))
+    def each(tools: list[Tool]) -> None:
+        for tool in tools:
+            if tool["name"].endswith("_delete"):
+                change(tool)
 
-    return listing(first)
+    return listing(each)
 
 
 def instructing(change: Callable[[Answer], None]) -> Fault:
