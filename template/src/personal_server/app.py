@@ -26,7 +26,7 @@ from personal_auth.errors import StoreUnavailable
 from personal_auth.readiness import Readiness
 from personal_auth.reading import HeldToReading
 from personal_auth.remote import reach
-from personal_server import logs, notify, shipped, trail
+from personal_server import logs, notify, shipped, trail_kept
 from personal_server.sentences import OneSentence
 from personal_server.settings import Settings, answers, project_root, url_difference
 from personal_server.tools import ToolRefused, add_tools
@@ -53,7 +53,7 @@ def provider(settings: Settings) -> PersonalAuthProvider:
         clients=settings.clients,
         limits=Limits() if settings.client_documents else Limits(document_bytes=0),
         trusted_proxies=settings.trusted_proxies,
-        trail=trail.of(settings),
+        trail=trail_kept.of(settings),
     )
 
 
@@ -101,7 +101,7 @@ def run(settings: Settings) -> None:
     logs.configure(settings.log_format)
     fastmcp.settings.check_for_updates = "off"
     server = build(settings)
-    trail.check_named(server, settings)
+    trail_kept.check_named(server, settings)
     _try_store(settings)
     listener = listen(settings.host, settings.port)
     _say_where(settings)

@@ -12,7 +12,7 @@ from pathlib import Path
 from personal_auth import StartRefused, __version__
 from personal_auth.errors import StoreUnavailable
 from personal_auth.remote import named, reach
-from personal_server import app, shipped, trail, webhook
+from personal_server import app, shipped, trail_kept, webhook
 from personal_server.settings import (
     SettingRefused,
     Settings,
@@ -125,7 +125,7 @@ def _tools(settings: Settings) -> Finding:
         alone = settings.model_copy(update={"storage_url": None})  # it was looked at before
         server = app.build(alone)
         tools = asyncio.run(server.list_tools())
-        trail.check_named(server, settings)
+        trail_kept.check_named(server, settings)
     except (ToolRefused, StartRefused, SettingRefused) as error:
         return Finding("the tools are refused, and the server does not start", str(error))
     return Finding(f"{len(tools)} tools in src/{answers()['package_name']}")

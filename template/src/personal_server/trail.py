@@ -1,57 +1,25 @@
-"""The trail: what the settings make of it, and the command that shows it.
+"""The command that shows the trail.
 
-The command only reads the file: it works while the server runs and without it, and holds up
-nobody.
+It only reads the file: it works while the server runs and without it, and holds up nobody.
 """
 
 from __future__ import annotations
 
-import asyncio
-import difflib
 import re
 import sys
 import time
 from datetime import UTC, datetime
 from typing import Any
 
-from fastmcp import FastMCP
-
-from personal_auth.trail import TRAIL_FILE, Entry, Trail
+from personal_auth.trail import TRAIL_FILE, Entry
 from personal_auth.trailread import read
 from personal_server.commands import print_json, print_table
-from personal_server.settings import SettingRefused, Settings, load
+from personal_server.settings import SettingRefused, load
 
 SECONDS = {"s": 1, "m": 60, "h": 60 * 60, "d": 24 * 60 * 60, "w": 7 * 24 * 60 * 60}
 DURATION = re.compile(r"([0-9]{1,6})([smhdw])")
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")  # of the many forms of ISO 8601, the plain one
 SHOWN = 100
-
-
-def of(settings: Settings) -> Trail | None:
-    """Returns the trail that the settings describe; nothing is opened yet."""
-    if not settings.trail_days:
-        return None
-    return Trail(
-        settings.state_dir / TRAIL_FILE,
-        days=settings.trail_days,
-        megabytes=settings.trail_megabytes,
-    )
-
-
-def check_named(server: FastMCP[Any], settings: Settings) -> None:
-    """Looks for the tools whose arguments are to be kept.
-
-    Raises:
-        SettingRefused: There is none of such a name.
-    """
-    if not settings.trail_arguments:
-        return
-    tools = [tool.name for tool in asyncio.run(server.list_tools(run_middleware=False))]
-    for name in settings.trail_arguments:
-        if name not in tools:
-            close = difflib.get_close_matches(name, tools, 1, 0)
-            cure = f": did you mean {close[0]}?" if close else "; there is none at all."
-            raise SettingRefused(f"MCP_TRAIL_ARGUMENTS is refused: no tool is named {name!r}{cure}")
 
 
 def show(
