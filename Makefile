@@ -15,7 +15,7 @@ demo: $(INSTALLED) ## render the template with its defaults, start the result, v
 test: $(INSTALLED) ## run every test
 	@command -v git >/dev/null || sh scripts/install-debian.sh git
 	@sh scripts/install-programs.sh
-	$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -rs $(if $(ARGS),$(ARGS),--cov --cov-report=term)
+	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -rs $(if $(ARGS),$(ARGS),--cov --cov-report=term)
 
 release: $(INSTALLED) ## tag a release when everything agrees, after running the tests (VERSION=1.0.0)
 	@$(PYTHON) scripts/release.py "$(VERSION)"

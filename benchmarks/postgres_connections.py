@@ -1,6 +1,6 @@
 """A connection for each call against kept ones, on a PostgreSQL of its own, with and without TLS.
 
-    .venv/bin/python benchmarks/postgres_connections.py
+    PYTHONPATH=.:template/src .venv/bin/python benchmarks/postgres_connections.py
 
 Prints ratios of medians. The two ways take turns, call by call, so that what else the machine does
 meets both alike. `--delay MS` holds back each piece of data on its way, as a far database does.
@@ -12,17 +12,13 @@ import argparse
 import asyncio
 import os
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "template" / "src")]
-
-from personal_server.postgres import Database  # noqa: E402
-from tests.support.database import database  # noqa: E402
-from tests.support.tls import Authority  # noqa: E402
+from personal_server.postgres import Database
+from tests.support.database import database
+from tests.support.tls import Authority
 
 STATEMENT = "SELECT count(*) FROM pg_class WHERE relname <> $1"
 

@@ -1,6 +1,6 @@
 """Calls of a tool with the trail against calls without it, through HTTP, in one process.
 
-    .venv/bin/python benchmarks/trail.py
+    PYTHONPATH=.:template/src .venv/bin/python benchmarks/trail.py
 
 Prints the time of a call without the trail as a part of one with it. In each round the two servers
 take turns, a few calls each, so that what else the machine does meets both alike; a round's figure
@@ -15,7 +15,6 @@ import asyncio
 import http.client
 import json
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -25,13 +24,10 @@ from pathlib import Path
 import uvicorn
 from fastmcp import FastMCP
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "template" / "src")]
-
-from personal_auth import PersonalAuthProvider  # noqa: E402
-from personal_auth.calls import Calls  # noqa: E402
-from personal_auth.trail import Entry, Trail  # noqa: E402
-from tests.support.programs import free_port  # noqa: E402
+from personal_auth import PersonalAuthProvider
+from personal_auth.calls import Calls
+from personal_auth.trail import Entry, Trail
+from tests.support.programs import free_port
 
 TURN = 10  # calls
 PASSWORD = "a password that opens nothing"

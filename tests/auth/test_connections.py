@@ -54,9 +54,9 @@ class Replicas:
 
     async def connected(self, nonce: str = "", **choice: Any) -> tuple[str, Tokens]:
         nonce = nonce or next(nonces)
-        code = await self.one.issue_code(approval(nonce, **choice))
+        code = await self.one.codes.issue(approval(nonce, **choice))
         assert code is not None
-        return self.one.id_of(nonce), await self.redeem(code)
+        return self.one.codes.id_of(nonce), await self.redeem(code)
 
     async def redeem(self, code: str) -> Tokens:
         return await self.one.redeem(code, CLIENT, CALLBACK, VERIFIER)
@@ -264,7 +264,7 @@ def test_a_death_while_it_is_made_leaves_no_connection_wider_than_approved(
 ) -> None:
     async def scenario(here: Replicas) -> None:
         nonce = next(nonces)
-        code = await here.one.issue_code(approval(nonce, read_only=True))
+        code = await here.one.codes.issue(approval(nonce, read_only=True))
         assert code is not None
         dying = here.mortal(Landing("live", *lands))
 
@@ -272,7 +272,9 @@ def test_a_death_while_it_is_made_leaves_no_connection_wider_than_approved(
             await dying.redeem(code, CLIENT, CALLBACK, VERIFIER)
 
         found = [
-            each for each in await here.one.connections.listed() if each.id == here.one.id_of(nonce)
+            each
+            for each in await here.one.connections.listed()
+            if each.id == here.one.codes.id_of(nonce)
         ]
         assert all(each.read_only for each in found)
 
@@ -308,7 +310,7 @@ def test_of_two_approvals_of_one_page_the_narrower_holds(
         nonce = next(nonces)
 
         first, second = [
-            await here.one.issue_code(approval(nonce, read_only=choice)) for choice in choices
+            await here.one.codes.issue(approval(nonce, read_only=choice)) for choice in choices
         ]
         assert first == second is not None
         tokens = await here.redeem(second or "")
@@ -325,11 +327,11 @@ def test_a_page_that_is_approved_again_after_it_connected_narrows_but_never_wide
         nonce = next(nonces)
         _, tokens = await here.connected(nonce)
 
-        wide = await here.one.issue_code(approval(nonce))
+        wide = await here.one.codes.issue(approval(nonce))
         before = await here.reads_only(tokens.access)
-        narrow = await here.one.issue_code(approval(nonce, read_only=True))
+        narrow = await here.one.codes.issue(approval(nonce, read_only=True))
         held = await here.reads_only(tokens.access)
-        await here.one.issue_code(approval(nonce))
+        await here.one.codes.issue(approval(nonce))
 
         assert (wide, narrow) == (None, None)
         assert (before, held, await here.reads_only(tokens.access)) == (False, True, True)
@@ -545,7 +547,7 @@ def approved(app: App, **form: str) -> str:
 def test_the_consent_pages_choice_is_what_the_token_answer_says(
     place: AppServer, form: dict[str, str], scope: str
 ) -> None:
-    app = App.register(place)  # type: ignore[arg-type]
+    app = App.register(place)
 
     tokens = app.redeem(approved(app, **form)).json()
 
@@ -556,7 +558,7 @@ def test_the_consent_pages_choice_is_what_the_token_answer_says(
 
 
 def test_a_wrong_password_keeps_the_choice(place: AppServer) -> None:
-    app, owner = App.register(place), place.visitor()  # type: ignore[arg-type]
+    app, owner = App.register(place), place.visitor()
     page = owner.get("/authorize", params=app.query())
 
     again = owner.submit(
@@ -570,7 +572,7 @@ def test_a_wrong_password_keeps_the_choice(place: AppServer) -> None:
 def test_a_client_that_asks_only_to_read_is_offered_no_more_and_gets_no_more(
     place: AppServer,
 ) -> None:
-    app, owner = App.register(place), place.visitor()  # type: ignore[arg-type]
+    app, owner = App.register(place), place.visitor()
     page = owner.get("/authorize", params=app.query(scope="tools:read"))
 
     answer = owner.submit(ticket=ticket_of(page), password=PASSWORD, decision="approve")
@@ -587,7 +589,7 @@ def test_where_nothing_enforces_it_the_choice_is_not_offered_and_a_form_that_mak
     tmp_path: Path,
 ) -> None:
     place = AppServer(tmp_path / "state")
-    app = App.register(place)  # type: ignore[arg-type]
+    app = App.register(place)
     page = place.visitor().get("/authorize", params=app.query())
 
     tokens = app.redeem(approved(app, read_only="yes")).json()
@@ -602,7 +604,7 @@ def test_where_nothing_enforces_it_a_client_that_asks_only_to_read_is_told_so(
     tmp_path: Path,
 ) -> None:
     place = AppServer(tmp_path / "state")
-    app = App.register(place)  # type: ignore[arg-type]
+    app = App.register(place)
 
     page = place.visitor().get("/authorize", params=app.query(scope="tools:read"))
     place.stop()

@@ -101,7 +101,7 @@ def target(connected: Target) -> Iterator[Target]:
 
 def somebody(server: AppServer) -> App:
     """Returns a client that the owner never approved."""
-    return App.register(server)  # type: ignore[arg-type]
+    return App.register(server)
 
 
 def test_every_method_at_every_path_is_answered_in_its_form(target: Target) -> None:
@@ -159,7 +159,7 @@ def test_any_registration_is_answered(target: Target) -> None:
 def test_whatever_was_registered_can_be_shown(target: Target) -> None:
     def attack(name: str, path: str, state: str) -> None:
         uri = f"http://localhost:1/cb?{path}"
-        app = App.register(target.server, uri, client_name=name)  # type: ignore[arg-type]
+        app = App.register(target.server, uri, client_name=name)
         query = app.query(redirect_uri=uri, state=state)
         scope = http_scope("GET", "/authorize", [(b"host", HOST), (b"accept", b"application/json")])
 

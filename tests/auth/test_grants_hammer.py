@@ -64,7 +64,7 @@ class House:
         return [self.replica(Chance((seed, i), death=death)) for i in range(count)]
 
     def id(self, nonce: str) -> str:
-        return self.healthy.id_of(nonce)
+        return self.healthy.codes.id_of(nonce)
 
     async def seed(self, refresh: str) -> bytes:
         record = await self.store.get(digest(refresh), collection="refresh")
@@ -72,7 +72,7 @@ class House:
         return bytes.fromhex(record["seed"])
 
     async def code(self, nonce: str) -> str:
-        code = await self.healthy.issue_code(approval(nonce))
+        code = await self.healthy.codes.issue(approval(nonce))
         assert code is not None
         return code
 
@@ -165,7 +165,7 @@ def test_a_death_before_the_grant_is_written_opens_nothing_and_costs_one_approva
         assert await opens(house.healthy, anew.access)
         if lands:
             with pytest.raises(TicketRefused):
-                await house.healthy.issue_code(approval(page))
+                await house.healthy.codes.issue(approval(page))
 
     run(url, scenario)
 
@@ -178,7 +178,7 @@ def test_a_death_after_the_grant_was_written_leaves_an_unused_grant(url: str) ->
 
         at_once = await outcome(redeem(house.healthy, code))
         listed = await house.grant(page)
-        approved_again = await house.healthy.issue_code(approval(page))
+        approved_again = await house.healthy.codes.issue(approval(page))
 
         assert at_once is InvalidGrant
         assert listed is not None
@@ -199,9 +199,9 @@ def test_a_death_while_a_code_is_made_leaves_none_or_the_same_code(
     async def scenario(house: House) -> None:
         page = next(nonces)
         dying = house.replica(Landing(*lands))
-        first = await outcome(dying.issue_code(approval(page)))
+        first = await outcome(dying.codes.issue(approval(page)))
 
-        again = await outcome(house.healthy.issue_code(approval(page)))
+        again = await outcome(house.healthy.codes.issue(approval(page)))
 
         assert (first is Death) == (len(lands) < 2)
         if completes:
@@ -285,7 +285,7 @@ def test_a_death_in_a_revocation_leaves_the_connection_whole_or_gone(
         house.clock.advance(121)
 
         calls = [
-            lambda grants: grants.connections.revoke(grants.id_of(by_id)),
+            lambda grants: grants.connections.revoke(grants.codes.id_of(by_id)),
             lambda grants: grants.revoke_token(tokens[by_token].access, CLIENT),
             lambda grants: grants.refresh(tokens[by_replay].refresh, CLIENT),
             lambda grants: redeem(grants, code),
@@ -512,7 +512,7 @@ def test_nothing_opens_after_a_revocation_whatever_was_under_way(
             if by == "all":
                 await grants.connections.revoke_all()
             elif by == "id":
-                assert await grants.connections.revoke(grants.id_of(page))
+                assert await grants.connections.revoke(grants.codes.id_of(page))
             else:
                 await grants.revoke_token(getattr(first, by), CLIENT)
             return [await opens(each, one.access) for each in replicas for one in seen[-3:]]

@@ -174,7 +174,7 @@ class GrantsModel(RuleBasedStateMachine):
         nonce = f"page {len(self.pages)}"
         approved = approval(nonce, client, scopes, read_only=read_only)
 
-        code = self.wait(self.grants.issue_code(approved))
+        code = self.wait(self.grants.codes.issue(approved))
 
         assert code not in {None, *(page.code for page in self.pages)}
         page = Page(nonce, client, scopes, code, self.url, self.now)
@@ -188,7 +188,7 @@ class GrantsModel(RuleBasedStateMachine):
             return  # the page itself is refused
 
         approved = approval(page.nonce, page.client, page.scopes, read_only=read_only)
-        code = self.outcome(self.grants.issue_code(approved))
+        code = self.outcome(self.grants.codes.issue(approved))
 
         if self.live(page):
             assert code is None
@@ -205,7 +205,7 @@ class GrantsModel(RuleBasedStateMachine):
         page = data.draw(st.sampled_from(self.pages[::-1]))
         connections = self.grants.connections
 
-        said = self.wait(connections.narrow(self.grants.id_of(page.nonce), read_only))
+        said = self.wait(connections.narrow(self.grants.codes.id_of(page.nonce), read_only))
 
         assert said == self.live(page)
         page.held = read_only if said else page.held
@@ -367,7 +367,7 @@ class GrantsModel(RuleBasedStateMachine):
         page = data.draw(st.sampled_from(self.pages))
         was_live = self.live(page)
 
-        revoked = self.wait(self.grants.connections.revoke(self.grants.id_of(page.nonce)))
+        revoked = self.wait(self.grants.connections.revoke(self.grants.codes.id_of(page.nonce)))
 
         assert revoked or not was_live
         page.dead |= page.created is not None
@@ -443,7 +443,7 @@ class GrantsModel(RuleBasedStateMachine):
             opened = self.live(each.page) and each.page.url == self.url
             if opened and self.now < each.expires:
                 expected: object = Connection(
-                    self.grants.id_of(each.page.nonce),
+                    self.grants.codes.id_of(each.page.nonce),
                     each.page.client.id,
                     each.page.client.name,
                     each.page.shown(each.scopes),
@@ -464,14 +464,14 @@ class GrantsModel(RuleBasedStateMachine):
 
     @invariant()
     def exactly_the_live_are_listed(self) -> None:
-        live = {self.grants.id_of(page.nonce) for page in self.pages if self.live(page)}
+        live = {self.grants.codes.id_of(page.nonce) for page in self.pages if self.live(page)}
         live |= {token.gid for token in self.tokens if self.lives(token)}
         listed = {each.id: each.read_only for each in self.wait(self.grants.connections.listed())}
         assert set(listed) == live
         for page in self.pages:
             if self.live(page):
                 held = "tools" not in page.shown(page.scopes)
-                assert listed[self.grants.id_of(page.nonce)] == held
+                assert listed[self.grants.codes.id_of(page.nonce)] == held
 
 
 class LastingModel(GrantsModel):

@@ -10,7 +10,7 @@ from typing import Any, SupportsFloat
 
 import pytest
 
-from personal_auth.connections import Connections
+from personal_auth.connections import GRANT_ID_CHARS, Connections
 from personal_auth.errors import (
     InvalidGrant,
     InvalidScope,
@@ -19,7 +19,7 @@ from personal_auth.errors import (
     StoreUnavailable,
     TicketRefused,
 )
-from personal_auth.grants import GRANT_ID_CHARS, Connection, Grants, Tokens, canonical_resource
+from personal_auth.grants import Connection, Grants, Tokens, canonical_resource
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
 from personal_auth.records import Records
@@ -113,7 +113,7 @@ def run(*calls: Coroutine[Any, Any, Any]) -> Any:
 
 
 def code_of(grants: Grants, nonce: str = "page", scopes: tuple[str, ...] = SCOPES) -> str:
-    code: str = run(grants.issue_code(approval(nonce, scopes=scopes)))
+    code: str = run(grants.codes.issue(approval(nonce, scopes=scopes)))
     return code
 
 
@@ -170,14 +170,14 @@ def test_a_code_that_led_to_a_grant_leads_to_no_second_one(
 ) -> None:
     code = code_of(grants)
     tokens = redeem(grants, code)
-    before = store.rows["grants", grants.id_of("page")]
+    before = store.rows["grants", grants.codes.id_of("page")]
     store.rows["live", digest(code)] = {}  # as a slow second Approve would write it
 
     clock.advance(1)
     with pytest.raises(InvalidGrant, match="used or revoked already"):
         redeem(grants, code)
 
-    assert store.rows["grants", grants.id_of("page")] == before
+    assert store.rows["grants", grants.codes.id_of("page")] == before
     assert run(grants.check(tokens.access))
 
 
@@ -206,7 +206,9 @@ def test_an_access_token_ends_at_the_moment_it_says(grants: Grants, clock: Clock
     last = run(grants.check(tokens.access))
     clock.now = tokens.expires
 
-    assert last == Connection(grants.id_of("page"), CLIENT.id, CLIENT.name, SCOPES, tokens.expires)
+    assert last == Connection(
+        grants.codes.id_of("page"), CLIENT.id, CLIENT.name, SCOPES, tokens.expires
+    )
     with pytest.raises(InvalidToken, match="unknown or expired"):
         run(grants.check(tokens.access))
 
@@ -657,7 +659,7 @@ def test_revoking_all_ends_codes_too_and_leaves_room_for_new_connections(
     anew = connect(grants, "three")
 
     assert run(grants.check(anew.access))
-    assert list(run(grants.connections.all())) == [grants.id_of("three")]
+    assert list(run(grants.connections.all())) == [grants.codes.id_of("three")]
 
 
 def test_revoking_all_twice_revokes_twice(grants: Grants) -> None:
@@ -687,7 +689,7 @@ def test_a_page_whose_connection_was_revoked_gives_no_second_code(grants: Grants
     connect(grants)
     assert code_of(grants) is None
 
-    run(grants.connections.revoke(grants.id_of("page")))
+    run(grants.connections.revoke(grants.codes.id_of("page")))
 
     with pytest.raises(TicketRefused, match="start again"):
         code_of(grants)
@@ -695,7 +697,7 @@ def test_a_page_whose_connection_was_revoked_gives_no_second_code(grants: Grants
 
 def test_notes_beside_the_grants_are_not_listed(grants: Grants, store: Notebook) -> None:
     connect(grants)
-    gid = grants.id_of("page")
+    gid = grants.codes.id_of("page")
     run(store.put(f"{gid}/note", {"name": "my phone", "read_only": True}, collection="grants"))
 
     listed = run(grants.connections.all())
@@ -712,7 +714,7 @@ def test_what_happens_to_a_connection_is_logged_with_its_id(
 ) -> None:
     caplog.set_level(logging.INFO)
     code = code_of(grants)
-    gid = grants.id_of("page")
+    gid = grants.codes.id_of("page")
 
     tokens = redeem(grants, code)
     refresh(grants, tokens)
@@ -726,17 +728,17 @@ def test_what_happens_to_a_connection_is_logged_with_its_id(
     with pytest.raises(InvalidGrant):
         redeem(grants, second)
     connect(grants, "third")
-    run(grants.connections.revoke(grants.id_of("third")), grants.connections.revoke_all())
+    run(grants.connections.revoke(grants.codes.id_of("third")), grants.connections.revoke_all())
 
     assert [record.getMessage() for record in caplog.records] == [
         f"[tokens_issued] grant={gid} client=Test_app to=app.example",
         f"[tokens_refreshed] grant={gid} client=Test_app",
         f"[refresh_retried] grant={gid} client=Test_app",
         f"[refresh_token_replayed_connection_revoked] grant={gid} client=Test_app",
-        f"[tokens_issued] grant={grants.id_of('second')} client=Test_app to=app.example",
-        f"[code_replayed_connection_revoked] grant={grants.id_of('second')} client=Test_app",
-        f"[tokens_issued] grant={grants.id_of('third')} client=Test_app to=app.example",
-        f"[connection_revoked] grant={grants.id_of('third')} client=Test_app",
+        f"[tokens_issued] grant={grants.codes.id_of('second')} client=Test_app to=app.example",
+        f"[code_replayed_connection_revoked] grant={grants.codes.id_of('second')} client=Test_app",
+        f"[tokens_issued] grant={grants.codes.id_of('third')} client=Test_app to=app.example",
+        f"[connection_revoked] grant={grants.codes.id_of('third')} client=Test_app",
         "[connection_revoked] grant=all",
     ]
 
@@ -796,7 +798,7 @@ def test_a_grant_is_never_written_again(grants: Grants, store: Notebook) -> None
 def test_a_grant_says_who_was_connected_to_what(grants: Grants, store: Notebook) -> None:
     connect(grants)
 
-    assert store.rows["grants", grants.id_of("page")] == {
+    assert store.rows["grants", grants.codes.id_of("page")] == {
         "client": CLIENT.to_record(),
         "scopes": list(SCOPES),
         "resource": "https://mcp.example.com/mcp",
@@ -813,7 +815,7 @@ def test_a_code_is_kept_with_all_that_its_redeemer_must_match(
     code = code_of(grants)
 
     assert store.rows["codes", digest(code)] == {
-        "gid": grants.id_of("page"),
+        "gid": grants.codes.id_of("page"),
         "client": CLIENT.to_record(),
         "redirect": CALLBACK,
         "challenge": CHALLENGE,
@@ -833,7 +835,7 @@ def test_tokens_are_kept_with_their_grant_and_their_times(
     clock.advance(7)
     fresh = refresh(grants, tokens, "tools")
 
-    gid = grants.id_of("page")
+    gid = grants.codes.id_of("page")
     access = store.rows["tokens", digest(fresh.access)]
     first, second = (store.rows["refresh", digest(t.refresh)] for t in (tokens, fresh))
     seeds = first.pop("seed"), second.pop("seed")
@@ -860,7 +862,7 @@ def test_every_record_is_kept_as_long_as_it_can_matter(store: Notebook, clock: C
     assert store.life("tokens", narrow.access) == 510
     assert unused == store.life("refresh", fresh.refresh) == 5000
     assert store.life("refresh", tokens.refresh) == 90 * 24 * 3600
-    assert store.lives["grants", grants.id_of("page")] is None
+    assert store.lives["grants", grants.codes.id_of("page")] is None
 
 
 def test_a_refresh_token_without_an_end_is_kept_without_an_end(
@@ -952,13 +954,13 @@ def test_every_replica_of_every_version_derives_the_same_tokens(
 ) -> None:
     run(
         store.put(
-            grants.id_of("page"),
+            grants.codes.id_of("page"),
             {"client": CLIENT.to_record(), "scopes": SCOPES, "resource": f"{URL}/mcp", "epoch": ""},
             collection="grants",
         ),
         store.put(
             digest("prt_first"),
-            {"gid": grants.id_of("page"), "seed": "5eed" * 16, "at": START},
+            {"gid": grants.codes.id_of("page"), "seed": "5eed" * 16, "at": START},
             collection="refresh",
         ),
     )
@@ -978,7 +980,7 @@ def test_every_replica_of_every_version_derives_the_same_tokens(
 
 def test_every_replica_of_every_version_derives_the_same_code_from_a_page(grants: Grants) -> None:
     assert code_of(grants) == "pac_Aq2DJ2xetgg4dzAK4Wm6PoBLxhALsol1Fijx3a3zn8I"
-    assert grants.id_of("page") == "7540dccd6867b569"
+    assert grants.codes.id_of("page") == "7540dccd6867b569"
 
 
 def test_another_key_gives_other_codes_and_ids(grants: Grants, clock: Clock) -> None:
@@ -995,17 +997,17 @@ def test_another_key_gives_other_codes_and_ids(grants: Grants, clock: Clock) -> 
     )
 
     assert code_of(other) != code_of(grants)
-    assert other.id_of("page") != grants.id_of("page")
-    assert len(grants.id_of("page")) == GRANT_ID_CHARS == 16
+    assert other.codes.id_of("page") != grants.codes.id_of("page")
+    assert len(grants.codes.id_of("page")) == GRANT_ID_CHARS == 16
 
 
 def test_a_code_waits_until_it_is_presented(grants: Grants) -> None:
     code = code_of(grants)
 
-    before = run(grants.is_unredeemed(code))
+    before = run(grants.codes.is_unredeemed(code))
     redeem(grants, code)
 
-    assert (before, run(grants.is_unredeemed(code))) == (True, False)
+    assert (before, run(grants.codes.is_unredeemed(code))) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -1082,7 +1084,7 @@ def test_a_store_that_cannot_list_says_so(clock: Clock) -> None:
 
     with pytest.raises(StoreUnavailable, match="cannot list what it holds; revoking still works"):
         run(grants.connections.all())
-    assert run(grants.connections.revoke(grants.id_of("page"))) is True
+    assert run(grants.connections.revoke(grants.codes.id_of("page"))) is True
 
 
 def test_records_go_to_the_store_they_were_told_last(clock: Clock) -> None:

@@ -649,7 +649,7 @@ def test_a_passkey_signs_in_on_the_page_that_offered_it(
 def test_a_passkey_of_the_consent_page_is_not_taken_here(public: AppServer) -> None:
     owner, device = desk(public), Authenticator(URL)
     public.run(enrol_device(public.provider.service.owner, device))
-    app = App.register(public)  # type: ignore[arg-type]
+    app = App.register(public)
     answer = answered(device, owner.visitor.get("/authorize", params=app.query()))
 
     assert owner.post("sign-in", **answer).status_code == 403

@@ -48,7 +48,7 @@ class House:
     def __init__(self, folder: Path, **options: Any) -> None:
         self.folder, self._options = folder, options
         self.server = AppServer(folder / "state", **options)
-        self.app = App.register(self.server)  # type: ignore[arg-type]
+        self.app = App.register(self.server)
         self.device = Authenticator(URL)
 
     @property
@@ -338,7 +338,7 @@ def test_an_answer_at_the_owners_page_of_one_browser_signs_nobody_in_at_another(
 def test_an_answer_for_one_app_does_not_approve_another(house: House, owner: Visitor) -> None:
     house.enrol()
     form = house.form(owner)
-    other = App.register(house.server, client_name="Another app")  # type: ignore[arg-type]
+    other = App.register(house.server, client_name="Another app")
     page = owner.get("/authorize", params=other.query())
 
     refused = owner.submit(**{**form, "ticket": ticket_of(page)})
@@ -879,7 +879,7 @@ def test_without_the_package_there_are_no_passkeys_and_all_else_works(
     assert "webauthn is not installed" in keyring.obstacle
     assert [each.works for each in house.run(keyring.listed())] == [False]
     assert house.run(house.owner.password_is_on())
-    assert approve(App(house.server, house.app.registration), visitor)  # type: ignore[arg-type]
+    assert approve(App(house.server, house.app.registration), visitor)
 
 
 @pytest.mark.parametrize("host", ["http://127.0.0.1:8050", "http://[::1]:8050"])

@@ -16,6 +16,7 @@ FREE_OF_FRAMEWORKS = {
     "challenges",
     "client",
     "clients",
+    "codes",
     "connections",
     "control",
     "documents",

@@ -44,6 +44,15 @@ def overflow(page: Any) -> int:
     return pixels
 
 
+def widened(page: Any) -> tuple[int, int, int]:
+    """Returns the overflow as it is, with the text spaced out, and with that at twice its size."""
+    plain = overflow(page)
+    page.evaluate("rule => document.styleSheets[0].insertRule(rule)", SPACED)
+    spaced = overflow(page)
+    page.evaluate("document.documentElement.style.fontSize = '200%'")
+    return plain, spaced, overflow(page)
+
+
 def brightness(page: Any) -> int:
     script = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3)"
     return sum(map(int, page.evaluate(script)))

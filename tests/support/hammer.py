@@ -19,8 +19,9 @@ from key_value.aio.stores.redis import RedisStore
 from redis.asyncio import Redis
 
 from personal_auth.client import Client
+from personal_auth.codes import Approval
 from personal_auth.connections import Connections
-from personal_auth.grants import Approval, Grants
+from personal_auth.grants import Grants
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
 from personal_auth.records import Records

@@ -48,7 +48,7 @@ class Exit:
 async def _step(grants: Grants, name: str, *values: str) -> object:
     try:
         if name == "issue":
-            return await grants.issue_code(approval(*values))
+            return await grants.codes.issue(approval(*values))
         if name == "check":
             return (await grants.check(*values)).grant_id
         if name == "revoke":

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from personal_auth.addresses import caller
 from personal_auth.client import Client
-from personal_auth.grants import Approval, Tokens
+from personal_auth.codes import Approval
+from personal_auth.grants import Tokens
 from personal_auth.keyring import NewPasskey
 from personal_auth.provider import PersonalAuthProvider
 from personal_auth.trailfile import Entry
@@ -57,10 +58,10 @@ def connect(
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest())
         uri, nonce = client.redirect_uris[0], secrets.token_urlsafe(24)
         asked = challenge.rstrip(b"=").decode(), ("tools",), nonce
-        code = await grants.issue_code(Approval(client, uri, *asked, read_only))
+        code = await grants.codes.issue(Approval(client, uri, *asked, read_only))
         assert code is not None
         tokens = await grants.redeem(code, client, uri, verifier)
-        gid = grants.id_of(nonce)
+        gid = grants.codes.id_of(nonce)
         if calls:
             await use(gid, tokens.access)
         return gid, tokens

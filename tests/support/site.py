@@ -102,13 +102,17 @@ class Site:
         return Visitor(self, headers)
 
 
-class Place(Protocol):
-    """Where somebody comes to: a server's port on this machine."""
+class Host(Protocol):
+    """A server that lets somebody in."""
+
+    def visitor(self, **headers: str) -> Visitor: ...
+
+
+class Place(Host, Protocol):
+    """One that is reached at a port on this machine."""
 
     @property
     def port(self) -> int: ...
-
-    def visitor(self, **headers: str) -> Visitor: ...
 
 
 @dataclass
@@ -160,13 +164,13 @@ class Visitor:
 class App:
     """An MCP client: a registration and a PKCE pair."""
 
-    site: Place
+    site: Host
     registration: dict[str, Any]
     redirect_uri: str = CALLBACK
     verifier: str = field(default_factory=lambda: secrets.token_urlsafe(48))
 
     @classmethod
-    def register(cls, site: Place, *redirect_uris: str, **metadata: Any) -> App:
+    def register(cls, site: Host, *redirect_uris: str, **metadata: Any) -> App:
         uris = list(redirect_uris) or [CALLBACK]
         body = {"client_name": "Test app", "redirect_uris": uris, **metadata}
         answer = site.visitor().post("/register", json=body)

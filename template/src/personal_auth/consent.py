@@ -18,6 +18,7 @@ from personal_auth import audit
 from personal_auth.audit import Event
 from personal_auth.browser import NOTHING, Browser
 from personal_auth.clients import Clients
+from personal_auth.codes import Approval, Codes
 from personal_auth.errors import (
     DocumentUnavailable,
     InvalidClient,
@@ -33,7 +34,6 @@ from personal_auth.errors import (
     WrongPassword,
 )
 from personal_auth.forms import Parameters, read_form
-from personal_auth.grants import Approval, Grants
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
 from personal_auth.pages import Pages, Reading, with_wait
@@ -60,7 +60,7 @@ class Consent:
         limits: Limits,
         tickets: Tickets,
         clients: Clients,
-        grants: Grants,
+        codes: Codes,
         browser: Browser,
         pages: Pages,
         *,
@@ -71,7 +71,7 @@ class Consent:
         self._limits = limits
         self._tickets = tickets
         self._clients = clients
-        self._grants = grants
+        self._codes = codes
         self._browser = browser
         self._pages = pages
         self._every_host = every_host
@@ -193,7 +193,7 @@ class Consent:
             wish.nonce,
             read_only=read_only and ALL in wish.scopes,
         )
-        code = await self._grants.issue_code(approval)
+        code = await self._codes.issue(approval)
         if code is None:
             return self._pages.message(
                 200, "Done", "The app is connected already; you can close this page."
@@ -207,7 +207,7 @@ class Consent:
 
     async def _denied(self, wish: Wish, proven: bool) -> Response:
         if proven:
-            await self._grants.withdraw(wish.nonce)
+            await self._codes.withdraw(wish.nonce)
         by = "owner" if proven else "anybody"
         audit.record(Event.DENIED, by=by, **self._names(wish))
         if self._every_host and not proven:  # anybody's host: not ours to send browsers to
@@ -229,13 +229,13 @@ class Consent:
         )
 
     async def _look_after(self, code: str, wish: Wish) -> None:
-        if await self._grants.is_unredeemed(code):
+        if await self._codes.is_unredeemed(code):
             hint = "The client never came back for its code; docs/troubleshooting.md says why."
             audit.record(Event.NOT_REDEEMED, hint, **self._names(wish))
 
     def _names(self, wish: Wish) -> dict[str, str]:
         """Returns what the log says of a request; the grant is there once it is approved."""
-        grant = self._grants.id_of(wish.nonce)
+        grant = self._codes.id_of(wish.nonce)
         return {"grant": grant, "client": wish.client.name, "to": wish.redirect.host}
 
     def _unknown_client(self) -> Response:

@@ -1,11 +1,11 @@
-"""Codes and token families: issue, redeem, check, refresh.
+"""Token families: redeem, check, refresh.
 
 A grant is one approved connection of one client; every token belongs to one. It is written once,
 last, and only ever deleted: what opens nothing was never committed, what was revoked is gone.
 Nothing here needs more of a store than get, put, and a delete that answers True exactly once, so
 the rules hold for several processes on one store and for a death between any two writes:
 
-* a code is claimed by deleting its `live` record;
+* a code is claimed by a delete (`codes`);
 * a refresh derives its successor from the presented token and a secret seed in its record, so a
   repeated or simultaneous refresh gets the same answer from whoever computes it, and a stolen
   store computes nothing, since it holds only the hash of the presented token.
@@ -13,7 +13,6 @@ the rules hold for several processes on one store and for a death between any tw
 
 from __future__ import annotations
 
-import hashlib
 import math
 import secrets
 from collections.abc import Callable, Iterable
@@ -23,6 +22,7 @@ from urllib.parse import urlsplit
 from personal_auth import audit
 from personal_auth.audit import Event
 from personal_auth.client import Client, plain_name
+from personal_auth.codes import Codes
 from personal_auth.connections import (
     GRANT_ID_CHARS,
     Connections,
@@ -30,7 +30,7 @@ from personal_auth.connections import (
     held_to_reading,
     reading_key,
 )
-from personal_auth.errors import InvalidGrant, InvalidTarget, InvalidToken, TicketRefused
+from personal_auth.errors import InvalidGrant, InvalidTarget, InvalidToken
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
 from personal_auth.records import Records
@@ -40,20 +40,6 @@ from personal_auth.store import Put, Record
 
 ACCESS = "pat_"
 REFRESH = "prt_"
-CODE = "pac_"
-
-
-@dataclass(frozen=True, slots=True)
-class Approval:
-    """What the owner approved; `nonce` identifies the consent page it was approved on."""
-
-    client: Client
-    redirect_uri: str
-    challenge: str
-    scopes: tuple[str, ...]
-    nonce: str
-    read_only: bool = False
-    """True when the owner holds the connection to reading, whatever the client asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,81 +86,18 @@ class Grants:
         refresh_seconds: int | None,
     ) -> None:
         self._records = records
-        self._sealer = sealer
         self._identity = identity
         self._limits = limits
         self.connections = connections
+        self.codes = Codes(records, sealer, identity, limits, connections=connections, clock=clock)
         self._clock = clock
         self._access_seconds = access_seconds
         self._refresh_seconds = refresh_seconds
 
-    # Codes (RFC 6749 §4.1)
-
-    async def issue_code(self, approval: Approval) -> str | None:
-        """Returns the code of an approved consent page; the same one when approved again.
-
-        The narrower of two approvals holds. Returns None when the client is connected already. A
-        code lives `Limits.code_seconds`.
-
-        Raises:
-            TicketRefused: The code was claimed, expired or revoked without a connection.
-        """
-        code = self._code_of(approval.nonce)
-        key = digest(code)
-        gid = self.id_of(approval.nonce)
-        known, live, grant, all_revoked = await self._records.get_together(
-            ("codes", key), ("live", key), ("grants", gid), ("grants", "epoch")
-        )
-        epoch = epoch_id(all_revoked)
-        if grant is not None and grant["epoch"] == epoch:
-            if approval.read_only and not grant.get("read_only", False):
-                await self.connections.narrow(gid, True)
-            return None
-        if known is not None:
-            if live is None or known["epoch"] != epoch or self._clock() > known["exp"]:
-                raise TicketRefused(
-                    "This approval was not completed in time. Go back to the app and start again."
-                )
-            if approval.read_only and not known.get("read_only", False):
-                left = self._limits.code_memory_seconds
-                await self._records.put(Put("codes", key, {**known, "read_only": True}, left))
-            await self._records.settle()  # the first attempt may have failed at this
-            return code
-        record: Record = {
-            "gid": gid,
-            "client": approval.client.to_record(),
-            "redirect": approval.redirect_uri,
-            "challenge": approval.challenge,
-            "scopes": list(approval.scopes),
-            "read_only": approval.read_only,
-            "resource": self._identity.resource,
-            "epoch": epoch,
-            "exp": self._clock() + self._limits.code_seconds,
-        }
-        memory = self._limits.code_memory_seconds
-        live_put = Put("live", key, {}, 2 * self._limits.code_seconds)
-        await self._records.put(Put("codes", key, record, memory), live_put)
-        return code
-
-    async def withdraw(self, nonce: str) -> None:
-        """Burns the code of a consent page that was approved and then denied, if it waits yet."""
-        await self._records.delete("live", digest(self._code_of(nonce)))
-
-    def _code_of(self, nonce: str) -> str:
-        return CODE + to_text(self._sealer().mac("code", nonce.encode()))
-
-    def id_of(self, nonce: str) -> str:
-        """Returns the id of the grant that the consent page with this nonce leads to."""
-        return self._sealer().mac("grant", nonce.encode()).hex()[:GRANT_ID_CHARS]
-
-    async def is_unredeemed(self, code: str) -> bool:
-        """Tells whether a code that was issued still waits for its client."""
-        return await self._records.get("live", digest(code)) is not None
-
     async def redeem(
         self, code: str, client: Client, redirect_uri: str | None, verifier: str
     ) -> Tokens:
-        """Exchanges a code for tokens (RFC 6749 §4.1.3, RFC 7636 §4.6).
+        """Exchanges a code for tokens (RFC 6749 §4.1.3).
 
         A `redirect_uri` must be the authorization request's; OAuth 2.1 allows to leave it out,
         since PKCE binds the code to whoever asked for it.
@@ -183,59 +106,21 @@ class Grants:
             InvalidGrant: The code is unknown, expired, used, or for somebody else; whatever is
                 wrong, the code is burned. A late second presentation revokes the grant.
         """
-        at, key = self._clock(), digest(code)
-        record = await self._records.get("codes", key)
-        if record is None:
-            raise InvalidGrant("The code is unknown or expired.")
-        if not await self._records.delete("live", key):
-            await self._replayed_code(record, at)
-            raise InvalidGrant("The code was used already.")
-        gid = record["gid"]
-        challenge = to_text(hashlib.sha256(verifier.encode()).digest())
-        if at > record["exp"]:
-            raise InvalidGrant("The code is unknown or expired.")
-        if not same(record["client"]["id"], client.id):
-            raise InvalidGrant("The code was issued to another client.")
-        if redirect_uri is not None and not same(record["redirect"], redirect_uri):
-            raise InvalidGrant("redirect_uri differs from the authorization request's.")
-        if not same(record["challenge"], challenge):
-            raise InvalidGrant("code_verifier does not match the code challenge.")
-        if record["resource"] != self._identity.resource:
-            raise InvalidGrant("The code was made for another public URL.")
-        grant, epoch = await self._records.get_together(("grants", gid), ("grants", "epoch"))
-        if grant is not None or record["epoch"] != epoch_id(epoch):
-            raise InvalidGrant("The code was used or revoked already.")
-        return await self._commit(record, at)
-
-    async def _commit(self, code: Record, at: float) -> Tokens:
-        gid, scopes = code["gid"], tuple(code["scopes"])
-        read_only = code.get("read_only", False)  # a code of an earlier version has no choice
+        at = self._clock()
+        approved = await self.codes.claim(code, client, redirect_uri, verifier)
+        gid, scopes = approved["gid"], tuple(approved["scopes"])
+        read_only = approved.get("read_only", False)  # of an earlier version, it has no choice
         access, refresh = ACCESS + secrets.token_urlsafe(32), REFRESH + secrets.token_urlsafe(32)
         expires = at + self._access_seconds
         await self._records.put(
             self._access_put(access, gid, scopes, expires),
             self._refresh_put(refresh, gid, secrets.token_hex(32), at),
         )
-        grant: Record = {
-            "client": code["client"],
-            "scopes": code["scopes"],
-            "resource": code["resource"],
-            "issuer": self._identity.issuer,
-            "created": at,
-            "epoch": code["epoch"],
-            "read_only": read_only,
-        }
+        grant = self._grant(approved["client"], scopes, approved["epoch"], at, read_only)
         await self._records.put(Put("grants", gid, grant))  # the commit
-        to = urlsplit(code["redirect"]).hostname or ""
-        audit.record(Event.ISSUED, grant=gid, client=code["client"]["name"], to=to)
+        to = urlsplit(approved["redirect"]).hostname or ""
+        audit.record(Event.ISSUED, grant=gid, client=approved["client"]["name"], to=to)
         return Tokens(access, refresh, to_reading(scopes) if read_only else scopes, expires)
-
-    async def _replayed_code(self, code: Record, at: float) -> None:
-        grant = await self._records.get("grants", code["gid"])
-        if grant is None or at <= grant["created"] + self._limits.replay_grace_seconds:
-            return
-        await self.connections.end(code["gid"])
-        audit.record(Event.REPLAYED_CODE, grant=code["gid"], client=code["client"]["name"])
 
     # Access tokens (RFC 6750)
 
@@ -271,18 +156,10 @@ class Grants:
         name = plain_name(name, self._limits.client_name_chars)
         access, expires = ACCESS + secrets.token_urlsafe(32), at + seconds
         epoch = await self._records.get("grants", "epoch")
-        grant: Record = {
-            "client": Client(f"token:{gid}", name, ()).to_record(),
-            "scopes": list(RESOURCE_SCOPES),
-            "resource": self._identity.resource,
-            "issuer": self._identity.issuer,
-            "created": at,
-            "epoch": epoch_id(epoch),
-            "exp": expires,
-            "read_only": read_only,
-        }
+        client = Client(f"token:{gid}", name, ()).to_record()
+        grant = self._grant(client, RESOURCE_SCOPES, epoch_id(epoch), at, read_only)
         await self._records.put(self._access_put(access, gid, RESOURCE_SCOPES, expires))
-        await self._records.put(Put("grants", gid, grant, seconds))  # the commit
+        await self._records.put(Put("grants", gid, {**grant, "exp": expires}, seconds))  # commit
         audit.record(Event.TOKEN_CREATED, grant=gid, client=name)
         return gid, access
 
@@ -353,6 +230,19 @@ class Grants:
         if record and (grant is None or same(grant["client"]["id"], client.id)):
             # Also of one that is gone: that it is gone on disk too.
             await self.connections.revoke(record["gid"])
+
+    def _grant(
+        self, client: Record, scopes: Iterable[str], epoch: str, at: float, read_only: bool
+    ) -> Record:
+        return {
+            "client": client,
+            "scopes": list(scopes),
+            "resource": self._identity.resource,
+            "issuer": self._identity.issuer,
+            "created": at,
+            "epoch": epoch,
+            "read_only": read_only,
+        }
 
     def _access_put(self, token: str, gid: str, scopes: Iterable[str], expires: float) -> Put:
         record: Record = {"gid": gid, "exp": expires, "scopes": list(scopes)}

@@ -197,7 +197,7 @@ class PersonalAuthProvider(AuthProvider):
             limits,
             tickets,
             service.clients,
-            service.grants,
+            service.grants.codes,
             browser,
             pages,
             every_host=self._allowed is None,

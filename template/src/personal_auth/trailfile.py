@@ -31,9 +31,9 @@ STEPS = (  # to each version from the one before; a later one may only add colum
     )""",
     "CREATE INDEX entries_by_time ON entries (at)",
 )
-COLUMNS = """at, kind, grant_id, client, tool, outcome, milliseconds, address, event, fields,
-    arguments, anybody"""
-INSERT = f"INSERT INTO entries ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+INSERT = """INSERT INTO entries (
+    at, kind, grant_id, client, tool, outcome, milliseconds, address, event, fields, arguments,
+    anybody) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 COUNT = "SELECT count(*), count(anybody) FROM entries"
 OLDEST = """DELETE FROM entries WHERE id IN (
     SELECT id FROM entries WHERE anybody OR ? ORDER BY id LIMIT ?)"""

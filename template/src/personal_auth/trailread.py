@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from personal_auth.trailfile import BUSY_SECONDS, COLUMNS, Entry, looks_of, reason, uri
+from personal_auth.trailfile import BUSY_SECONDS, Entry, looks_of, reason, uri
 
-SELECT = f"""SELECT id, {COLUMNS} FROM entries
+SELECT = """SELECT id, at, kind, grant_id, client, tool, outcome, milliseconds, address, event,
+    fields, arguments, anybody FROM entries
     WHERE at >= ? AND (at, id) < (?, ?) AND (? IS NULL OR grant_id = ?) AND (? IS NULL OR kind = ?)
-    ORDER BY at DESC, id DESC LIMIT ?"""  # noqa: S608 - constants only
+    ORDER BY at DESC, id DESC LIMIT ?"""
 LATEST = (float("inf"), 0)
 MOST = 2**62  # SQLite counts no further than 2**63
 
