@@ -11,6 +11,7 @@ import secrets
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -97,29 +98,29 @@ class Visitor:
         self._take(self._token(grant_type="refresh_token", refresh_token=self.refresh_token))
 
     def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
-        """Calls a tool and returns its result; once more where the answer was cut.
-
-        Debian's Caddy 2.6.2 cuts a streamed answer now and then, one in some hundreds.
-        """
-        answer = self._answered(tool, arguments)
-        if not answer and self.front.kind == "caddy":
-            answer = self._answered(tool, arguments)
-        result: dict[str, Any] = answer[-1]["result"]
-        return result
-
-    def _answered(self, tool: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+        """Calls a tool and returns its result."""
         with self.calling(tool, **arguments) as events:
-            return list(events)
+            result: dict[str, Any] = list(events)[-1]["result"]
+        return result
 
     @contextmanager
     def calling(self, tool: str, **arguments: Any) -> Iterator[Iterator[dict[str, Any]]]:
-        """Calls a tool; gives each message of the answer when it arrives."""
+        """Calls a tool; gives each message of the answer when it arrives.
+
+        Once more where none arrives: Debian's Caddy 2.6.2 cuts a streamed answer now and then, one
+        in some hundreds.
+        """
         params = {"name": tool, "arguments": arguments, "_meta": {"progressToken": "p"}}
         message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
         headers = ACCEPTED | {"authorization": f"Bearer {self.access_token}"}
-        with self.http.stream("POST", "/mcp", json=message, headers=headers) as answer:
-            assert answer.status_code == 200, answer.read()
-            yield _messages(answer)
+        for is_last in (self.front.kind != "caddy", True):
+            with self.http.stream("POST", "/mcp", json=message, headers=headers) as answer:
+                assert answer.status_code == 200, answer.read()
+                messages = _messages(answer)
+                first = list(islice(messages, 1))
+                if first or is_last:
+                    yield chain(first, messages)
+                    return
 
     def _token(self, **form: str) -> httpx.Response:
         return self.http.post("/token", data={"client_id": self.client_id, **form})
