@@ -4,7 +4,7 @@ UV := .venv/bin/uv
 PYTHON := .venv/bin/python
 INSTALLED := .venv/installed
 
-.PHONY: help demo test pins shipped pictures format lint release
+.PHONY: help demo test bench pins shipped pictures format lint release
 
 help: ## say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -16,6 +16,9 @@ test: $(INSTALLED) ## run every test
 	@command -v git >/dev/null || sh scripts/install-debian.sh git
 	@sh scripts/install-programs.sh
 	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -rs $(if $(ARGS),$(ARGS),--cov --cov-report=term)
+
+bench: $(INSTALLED) ## measure what it all costs, against peers (ARGS="--only notes")
+	@PYTHONPATH=.:template/src $(PYTHON) -m benchmarks $(ARGS)
 
 release: $(INSTALLED) ## tag a release when everything agrees, after running the tests (VERSION=1.0.0)
 	@$(PYTHON) scripts/release.py "$(VERSION)"
