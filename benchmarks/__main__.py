@@ -7,15 +7,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 import benchmarks
 from benchmarks.measure import Row, Scale
-from benchmarks.report import show, write
+from benchmarks.picture import picture
+from benchmarks.report import filled_in, show, write
 
-PARTS = ("tokens",)
+PARTS = ("tokens", "copying", "notes", "verifying")
 """Modules of this folder, each with `rows(scale)`, in the order of the table."""
+
+DOCUMENTS = Path(__file__).resolve().parents[1] / "docs"
 
 
 def measured(part: str, scale: Scale) -> Iterator[Row]:
@@ -38,8 +43,16 @@ def main() -> int:
             print(f"{time.monotonic() - began:4.0f} s  {row.name}", file=sys.stderr)
     show(found, Console(width=None if sys.stdout.isatty() else 150))
     if not (asked.only or asked.quick):
-        write(found)
+        publish(write(found))
     return 0
+
+
+def publish(results: dict[str, Any], folder: Path = DOCUMENTS) -> None:
+    """Writes the figures into the page that shows them, where there is one, and their picture."""
+    page = folder / "performance.md"
+    if page.exists():
+        page.write_text(filled_in(page.read_text("utf-8"), results), "utf-8")
+    (folder / "performance.svg").write_text(picture(results), "utf-8")
 
 
 if __name__ == "__main__":

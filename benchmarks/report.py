@@ -17,6 +17,7 @@ from benchmarks.measure import Row
 from personal_auth.version import __version__
 
 RESULTS = Path(__file__).parent / "results.json"
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 PACKAGES = ("fastmcp", "mcp", "starlette", "uvicorn", "copier", "redis", "asyncpg")
 
 
@@ -30,8 +31,8 @@ def environment() -> dict[str, Any]:
     }
 
 
-def write(rows: Iterable[Row], path: Path = RESULTS) -> None:
-    """Writes the figures and what they depend on."""
+def write(rows: Iterable[Row], path: Path = RESULTS) -> dict[str, Any]:
+    """Writes the figures and what they depend on; returns what it has written."""
     figures = [
         {
             "part": row.part,
@@ -46,7 +47,34 @@ def write(rows: Iterable[Row], path: Path = RESULTS) -> None:
         for row in rows
     ]
     content = environment() | {"rows": figures}
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    return content
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """Returns the figures as a table in Markdown, and below it what they depend on."""
+    lines = ["| what | against | figure | range | goal | met |", "|---|---|--:|--:|--:|---|"]
+    for row in results["rows"]:
+        least, most = map(figure, row["spread"])
+        verdict = {True: "yes", False: "**no**", None: ""}[row["met"]]
+        value = f"{figure(row['value'])} {row['unit']}"
+        cells = (row["name"], row["against"], value, f"{least} to {most}", row["goal"], verdict)
+        lines.append(f"| {' | '.join(cells)} |")
+    versions = ", ".join(f"{name} {number}" for name, number in results["versions"].items())
+    machine = f"{results['system']}, {results['cores']} cores, Python {results['python']}"
+    return "\n".join([*lines, "", f"Measured on {machine}; {versions}."])
+
+
+def filled_in(page: str, results: dict[str, Any]) -> str:
+    """Returns a page whose text between the two marks is the table of the figures.
+
+    Raises ValueError where a mark is missing.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"The page needs the lines {BEGIN} and {END}.")
+    return f"{before}{begin}\n\n{markdown(results)}\n\n{end}{after}"
 
 
 def show(rows: Iterable[Row], console: Console) -> None:

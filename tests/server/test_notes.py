@@ -295,6 +295,20 @@ def test_every_text_comes_back_as_it_was(store: NoteStore, text: str) -> None:
     assert store.get(store.save(text)["id"])["text"] == text
 
 
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    text=st.text(alphabet="ab é東\n\t\u00a0\u2003\u2028\u200d", min_size=1, max_size=60).filter(
+        str.strip
+    )
+)
+def test_a_preview_has_one_space_between_its_words(store: NoteStore, text: str) -> None:
+    store.save(text)
+
+    assert store.list_notes()["notes"][0]["preview"] == " ".join(text.split())
+
+
 def test_pages_follow_each_other_without_gap_or_repetition(store: NoteStore) -> None:
     for number in range(25):
         store.save(f"word {number}", tags=["odd"] if number % 2 else [])

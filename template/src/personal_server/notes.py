@@ -37,6 +37,8 @@ _NOT_PLAIN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _LETTER = re.compile(r"[^\W_]")
 # Letters outside of the alphabets whose words SQLite's tokenizer can tell apart.
 _UNSEGMENTED = re.compile(r"(?![\0-\u0dff\u1e00-\u20cf])\w")
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
+_from_json = json.JSONDecoder().decode
 
 
 @dataclass(frozen=True)
@@ -119,9 +121,9 @@ class NoteStore:
         match, pieces = _parsed(_plain("query", query, self._limits.query))
         values = {
             "match": match,
-            "pieces": json.dumps(pieces),
+            "pieces": _to_json(pieces) if pieces else "[]",
             "first": pieces[0] if pieces else "",
-            "tags": self._tags(tags or []),
+            "tags": self._tags(tags) if tags else "[]",
             "rows": _within("limit", limit, 1, self._limits.page) + 1,
             "skip": _within("cursor", cursor, 0, _LAST_ID),
             "preview": self._limits.preview + 1,
@@ -131,7 +133,7 @@ class NoteStore:
         with self._connection() as db:
             rows = db.execute(RANKED if match else SCANNED, values).fetchall()
 
-        page: NotePage = {"notes": self._previews(rows[:limit])}
+        page: NotePage = {"notes": _previews(rows[:limit], self._limits.preview)}
         if len(rows) > limit:
             page["next_cursor"] = cursor + limit
         return page
@@ -149,7 +151,10 @@ class NoteStore:
             total = db.execute(COUNT_TAGGED if tag else COUNT, values).fetchone()[0]
             rows = db.execute(LIST_TAGGED if tag else LIST, values).fetchall()
 
-        page: NoteList = {"notes": self._previews(rows[:limit]), "total": total}
+        page: NoteList = {
+            "notes": _previews(rows[:limit], self._limits.preview),
+            "total": total,
+        }
         if len(rows) > limit:
             page["next_cursor"] = rows[limit - 1]["id"]
         return page
@@ -217,24 +222,24 @@ class NoteStore:
     def _tags(self, tags: list[str]) -> str:
         if len(tags) > self._limits.tags:
             raise NoteError(f"These are {len(tags)} tags: give at most {self._limits.tags}.")
-        return json.dumps(sorted({self._tag(tag) for tag in tags}), ensure_ascii=False)
-
-    def _previews(self, rows: list[sqlite3.Row]) -> list[NotePreview]:
-        return [_preview(row, self._limits.preview) for row in rows]
+        return _to_json(sorted({self._tag(tag) for tag in tags}))
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        with one_sentence(self._path):
+        db = None
+        try:
             try:
                 db = self._idle.pop()
             except IndexError:
                 db = connect(self._path, self._limits.busy_seconds)
-            try:
-                yield db
-            except BaseException:
+            yield db
+        except BaseException as error:
+            if db:
                 db.close()  # which rolls back
-                raise
-            self._idle.append(db)
+            if isinstance(error, (sqlite3.Error, OSError)):
+                raise one_sentence(self._path, error) from error
+            raise
+        self._idle.append(db)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -279,11 +284,11 @@ def _within(name: str, value: int, low: int, high: int) -> int:
 def _parsed(query: str) -> tuple[str, list[str]]:
     """The FTS5 expression and the exact pieces that a query asks for."""
     words = query.split()
-    pieces = [word for word in words if _UNSEGMENTED.search(word)]
+    pieces = [] if query.isascii() else [word for word in words if _UNSEGMENTED.search(word)]
     terms = [word for word in words if word not in pieces and _LETTER.search(word)]
     if not pieces and not terms:
         return "", words
-    match = " ".join('"' + term.replace('"', '""') + '"' for term in terms)
+    match = " ".join(['"' + term.replace('"', '""') + '"' for term in terms])
     return match + "*" if terms and len(terms[-1]) >= 3 else match, pieces
 
 
@@ -310,7 +315,29 @@ def _note(row: sqlite3.Row) -> Note:
     return {**_head(row), "version": row["version"], "text": row["text"]}
 
 
-def _preview(row: sqlite3.Row, size: int) -> NotePreview:
-    shown = " ".join(row["preview"][:size].split())
-    before, after = row["cut"], len(row["preview"]) > size
-    return {**_head(row), "preview": "…" * before + shown + "…" * after}
+def _previews(rows: list[sqlite3.Row], size: int) -> list[NotePreview]:
+    tags = _from_json(f"[{','.join([row['tags'] for row in rows])}]")  # of all the notes at once
+    return [_preview(row, own, size) for row, own in zip(rows, tags, strict=True)]
+
+
+def _preview(row: sqlite3.Row, tags: list[str], size: int) -> NotePreview:
+    id, created, updated, title, _, cut, text = row
+    shown = _on_one_line(text[:size])
+    if cut:
+        shown = "…" + shown
+    if len(text) > size:
+        shown += "…"
+    head: NoteHead = {"id": id, "tags": tags, "created": created, "updated": updated}
+    if title:
+        head["title"] = title
+    return {**head, "preview": shown}
+
+
+def _on_one_line(text: str) -> str:
+    """The words of a text with one space between them; to split and join it takes twice as long."""
+    text = text.replace("\n", " ")
+    while "  " in text:
+        text = text.replace("  ", " ")
+    if text.isprintable():  # no space but the plain one is left
+        return text.strip()
+    return " ".join(text.split())

@@ -10,7 +10,6 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from fastmcp.exceptions import ToolError
@@ -61,13 +60,9 @@ def _prepare(db: sqlite3.Connection, deadline: float) -> None:
     db.execute("PRAGMA synchronous = FULL")
 
 
-@contextlib.contextmanager
-def one_sentence(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        logger.error("%s: %s", path, error)
-        raise NoteError(_CURES.get(_code(error), _CURE).format(file=path.name)) from error
+def one_sentence(path: Path, error: sqlite3.Error | OSError) -> NoteError:
+    logger.error("%s: %s", path, error)
+    return NoteError(_CURES.get(_code(error), _CURE).format(file=path.name))
 
 
 def _code(error: sqlite3.Error | OSError) -> int:
