@@ -42,10 +42,15 @@ class Records:
         """Returns the records of (collection, key) pairs in one step."""
         if self._snapshot is not None:
             return [self._snapshot.peek(collection, key) for collection, key in wanted]
+        if isinstance(self.store, SharedStore):
+            return await self._bounded(self.store.get_many(wanted)) if wanted else []
         return list(await asyncio.gather(*(self.get(*each) for each in wanted)))
 
     async def put(self, *puts: Put) -> None:
         """Writes records together; they are durable when this returns."""
+        if len(puts) > 1 and isinstance(self.store, SharedStore):
+            await self._bounded(self.store.put_many(puts))
+            return
         await asyncio.gather(*(self._bounded(self._put(put)) for put in puts))
 
     async def put_soon(self, put: Put) -> None:
