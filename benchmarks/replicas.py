@@ -18,13 +18,13 @@ from pathlib import Path
 from fastmcp import FastMCP
 
 from benchmarks.load import Request, calls, drive, message
-from benchmarks.measure import Goal, Row, Scale, Way, in_turns, ratios, row
+from benchmarks.measure import Goal, Row, Scale, in_turns, ratios, row
 from benchmarks.served import ROOT, Served
 from benchmarks.servers import PASSWORD, echo
 from personal_auth import PersonalAuthProvider, open_store
 from tests.support import programs
 
-CLIENTS = 16
+CLIENTS = 8
 PART = "replicas"
 
 
@@ -53,17 +53,25 @@ def served(public: int, folder: Path, url: str, token: str) -> Served:
 
 
 class Load:
-    """The same calls to one or several servers; remembers what share of a core it took itself."""
+    """The same calls to one or several servers; remembers what each run took of the processor.
+
+    `shares` says how much of a core the load itself took, `worked` how many seconds the servers.
+    """
 
     def __init__(self, servers: Sequence[Served], requests: Sequence[Request]) -> None:
-        self._ports, self._requests = [server.port for server in servers], requests
+        self._servers, self._requests = servers, requests
         self.shares: list[float] = []
+        self.worked: list[float] = []
 
     def __call__(self) -> float:
-        began = time.process_time()
-        seconds = drive(self._ports, self._requests, CLIENTS)
+        began, before = time.process_time(), self._cpu()
+        seconds = drive([server.port for server in self._servers], self._requests, CLIENTS)
         self.shares.append((time.process_time() - began) / seconds)
+        self.worked.append(self._cpu() - before)
         return seconds
+
+    def _cpu(self) -> float:
+        return sum(server.cpu() for server in self._servers)
 
 
 def rows(scale: Scale) -> Iterator[Row]:
@@ -84,12 +92,11 @@ def rows(scale: Scale) -> Iterator[Row]:
             )
         )
         requests = calls(ports[0], tokens[0], number)
-        both = Load([first, second], requests)
-        ways: list[Way] = [
+        ways = (
             Load([first], requests),
-            both,
+            Load([first, second], requests),
             Load([alone], calls(ports[1], tokens[1], number)),
-        ]
+        )
         for way in ways:
             way()  # warmed up
         one, two, on_file = in_turns(scale, *ways)
@@ -97,9 +104,12 @@ def rows(scale: Scale) -> Iterator[Row]:
     gain = f"two processes on one Redis, {cores} cores: calls in the same time"
     yield row(PART, gain, "one process on Redis", ratios(one, two), free)
     name = "the load's own share of a core in that"
-    yield row(PART, name, "a whole core", both.shares[1:], free)
-    name = "one process on Redis: calls in the same time"
-    yield row(PART, name, "one process on the file store", ratios(on_file, one), free)
+    yield row(PART, name, "a whole core", ways[1].shares[1:], free)
+    for name, ours, peers in (
+        ("one process on Redis: calls in the same time", on_file, one),
+        ("its work for a call, CPU", ways[0].worked[1:], ways[2].worked[1:]),
+    ):
+        yield row(PART, name, "one process on the file store", ratios(ours, peers), free)
 
 
 def main() -> None:
