@@ -17,7 +17,22 @@ from benchmarks.measure import Row, Scale
 from benchmarks.picture import picture
 from benchmarks.report import filled_in, show, write
 
-PARTS = ("tokens", "copying", "notes", "verifying")
+PARTS = (
+    "tokens",
+    "refused",
+    "calls",
+    "trail",
+    "registration",
+    "signin",
+    "refresh",
+    "counted",
+    "replicas",
+    "starting",
+    "small",
+    "notes",
+    "copying",
+    "verifying",
+)
 """Modules of this folder, each with `rows(scale)`, in the order of the table."""
 
 DOCUMENTS = Path(__file__).resolve().parents[1] / "docs"

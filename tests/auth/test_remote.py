@@ -239,6 +239,30 @@ def test_a_record_comes_back_as_it_was_put_and_ends_with_its_time(url: str) -> N
     using(url, work)
 
 
+def test_several_records_are_written_each_with_its_time_and_read_as_they_were_asked_for(
+    url: str,
+) -> None:
+    async def work(store: SharedStore) -> None:
+        odd = {"text": "\x00 \ud800 é 🙈"}
+        await store.put("b", {"old": 1}, collection="several", ttl=0.2)
+        await store.put_many(
+            [
+                Put("several", "a", odd, 600),
+                Put("several", "b", {"new": 1}),
+                Put("other", "a", {}, 0.2),
+            ]
+        )
+        wanted = [("other", "a"), ("several", "b"), ("several", "c"), ("several", "a")]
+        assert await store.get_many([*wanted, wanted[1]]) == [{}, {"new": 1}, None, odd, {"new": 1}]
+        while await store.get("a", collection="other") is not None:
+            await asyncio.sleep(0.02)
+        assert await store.get_many(wanted) == [None, {"new": 1}, None, odd]
+        lives = {put.key: put.ttl async for put in store.rows() if put.collection == "several"}
+        assert lives == {"a": pytest.approx(600, abs=5), "b": None}
+
+    using(url, work)
+
+
 def test_of_many_at_once_one_writes_what_is_absent_and_one_deletes_it(url: str) -> None:
     async def work(store: SharedStore) -> None:
         others = [open_store(url) for _ in range(4)]

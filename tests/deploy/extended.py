@@ -11,12 +11,23 @@ from starlette.responses import PlainTextResponse
 def extend(server):
     store, death = server.auth.service.records.store, Death()
     store.put, store.delete = death.after(store.put), death.after(store.delete)
+    store.put_many = one_by_one(store.put)
     store.put_new = together(store.put_new)
 
     @server.custom_route("/die", methods=["POST"])
     async def die(request):
         death.writes_left = int(request.query_params["after"])
         return PlainTextResponse("The next request is the last.")
+
+
+def one_by_one(put):
+    """Writes as a store does that ends in the middle of what it is sent together."""
+
+    async def put_many(puts):
+        for each in puts:
+            await put(each.key, each.value, collection=each.collection, ttl=each.ttl)
+
+    return put_many
 
 
 def together(write):

@@ -147,7 +147,10 @@ class AppLoop:
 
 
 class AppServer(AppLoop):
-    """A server with one tool, and what `add` adds to it; `http` is how it is served."""
+    """A server with one tool, and what `add` adds to it; `http` is how it is served.
+
+    `around` puts something before its app.
+    """
 
     def __init__(
         self,
@@ -155,6 +158,7 @@ class AppServer(AppLoop):
         *,
         add: Callable[[FastMCP[Any], PersonalAuthProvider], object] | None = None,
         http: Mapping[str, Any] = MappingProxyType({"stateless_http": True, "json_response": True}),
+        around: Callable[[Any], Any] = lambda app: app,
         **options: Any,
     ) -> None:
         self.state_dir, self.clock = state_dir, Clock()
@@ -164,7 +168,7 @@ class AppServer(AppLoop):
         server.tool(lambda: "pong", name="ping", description="Answers pong.")
         if add is not None:
             add(server, self.provider)
-        super().__init__(server.http_app(**http))
+        super().__init__(around(server.http_app(**http)))
 
     def visitor(self, **headers: str) -> Visitor:
         return AppVisitor(self, headers)  # type: ignore[arg-type]

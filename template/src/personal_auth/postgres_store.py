@@ -1,6 +1,7 @@
 """The state in a PostgreSQL: the table `personal_auth`, one row for each record.
 
-Every call is one statement. The times to live are counted by the database's clock.
+Every call is one statement, and one round trip. The times to live are counted by the database's
+clock.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, SupportsFloat
 
 import asyncpg  # type: ignore[import-untyped]
@@ -50,8 +51,17 @@ FOR_ITS_OWNER = "ALTER TABLE personal_auth ENABLE ROW LEVEL SECURITY"
 GET = """
 SELECT value FROM personal_auth
 WHERE collection = $1 AND key = $2 AND (expires IS NULL OR expires > now())"""
+GET_MANY = """
+SELECT value FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS wanted (collection, key, place)
+LEFT JOIN (SELECT * FROM personal_auth WHERE expires IS NULL OR expires > now()) AS live
+USING (collection, key) ORDER BY place"""
 PUT = """
 INSERT INTO personal_auth VALUES ($1, $2, $3, now() + $4::float8 * interval '1 second')
+ON CONFLICT (collection, key) DO UPDATE SET value = EXCLUDED.value, expires = EXCLUDED.expires"""
+PUT_MANY = """
+INSERT INTO personal_auth
+SELECT collection, key, value, now() + ttl::float8 * interval '1 second'
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS new (collection, key, value, ttl)
 ON CONFLICT (collection, key) DO UPDATE SET value = EXCLUDED.value, expires = EXCLUDED.expires"""
 PUT_NEW = """
 INSERT INTO personal_auth VALUES ($1, $2, $3, now() + $4::float8 * interval '1 second')
@@ -72,6 +82,22 @@ SELECT count(*) FROM pg_stat_activity
 WHERE application_name = $1 AND datname = current_database() AND pid <> pg_backend_pid()"""
 
 
+class _Knowing(asyncpg.Connection):  # type: ignore[misc]
+    """Asks what a statement takes and gives before its first use, not before each.
+
+    Without names for statements, each use sends the statement itself along.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._known: dict[str, Any] = {}
+
+    async def _get_statement(self, query: str, *arguments: Any, **named: Any) -> Any:
+        if query not in self._known:
+            self._known[query] = await super()._get_statement(query, *arguments, **named)
+        return self._known[query]
+
+
 class PostgresStore:
     """One table of a PostgreSQL database.
 
@@ -90,6 +116,11 @@ class PostgresStore:
         text = await self._run("fetchval", GET, collection or "", key)
         return None if text is None else loaded(text)
 
+    async def get_many(self, keys: Sequence[tuple[str, str]]) -> list[Record | None]:
+        columns = [each[0] for each in keys], [each[1] for each in keys]
+        texts = [row["value"] for row in await self._run("fetch", GET_MANY, *columns)]
+        return [None if text is None else loaded(text) for text in texts]
+
     async def put(
         self,
         key: str,
@@ -101,6 +132,17 @@ class PostgresStore:
         life = None if ttl is None else float(ttl)
         row = collection or "", key, dumped(dict(value)), life
         await self._run("execute", PUT, *row)
+        self._tidy_now_and_then()
+
+    async def put_many(self, puts: Sequence[Put]) -> None:
+        lives = [None if put.ttl is None else repr(float(put.ttl)) for put in puts]
+        columns = (
+            [put.collection for put in puts],
+            [put.key for put in puts],
+            [dumped(put.value) for put in puts],
+            lives,  # as text: the driver has to ask the database what an array of numbers is
+        )
+        await self._run("execute", PUT_MANY, *columns)
         self._tidy_now_and_then()
 
     async def delete(self, key: str, *, collection: str | None = None) -> bool:
@@ -170,6 +212,7 @@ class PostgresStore:
             timeout=CONNECT_SECONDS,
             command_timeout=CALL_SECONDS,
             statement_cache_size=0,  # a pooler such as PgBouncer may stand in between
+            connection_class=_Knowing,
             server_settings={"application_name": NAMESPACE},
             reset=_nothing,  # no statement of ours leaves anything behind in a session
         )

@@ -31,6 +31,7 @@ class Records:
         """Goes to another store from now on."""
         self.store = store
         self._snapshot = store if isinstance(store, SnapshotStore) else None
+        self._shared = store if isinstance(store, SharedStore) else None
 
     async def get(self, collection: str, key: str) -> Record | None:
         """Returns a record, or None."""
@@ -42,11 +43,16 @@ class Records:
         """Returns the records of (collection, key) pairs in one step."""
         if self._snapshot is not None:
             return [self._snapshot.peek(collection, key) for collection, key in wanted]
+        if self._shared is not None:
+            return await self._bounded(self._shared.get_many(wanted)) if wanted else []
         return list(await asyncio.gather(*(self.get(*each) for each in wanted)))
 
     async def put(self, *puts: Put) -> None:
         """Writes records together; they are durable when this returns."""
-        await asyncio.gather(*(self._bounded(self._put(put)) for put in puts))
+        if self._shared is not None and len(puts) > 1:
+            await self._bounded(self._shared.put_many(puts))
+        else:
+            await asyncio.gather(*(self._bounded(self._put(put)) for put in puts))
 
     async def put_soon(self, put: Put) -> None:
         """Writes a record that is there when this returns, and durable a little later."""
@@ -72,8 +78,8 @@ class Records:
         A store that cannot write only what is absent is given a second: then all who wrote at
         once read the same.
         """
-        if isinstance(self.store, SharedStore):
-            await asyncio.gather(*(self._bounded(self.store.put_new(put)) for put in puts))
+        if self._shared is not None:
+            await asyncio.gather(*(self._bounded(self._shared.put_new(put)) for put in puts))
         else:
             await self.put(*puts)
             await asyncio.sleep(SETTLE_SECONDS)
@@ -92,8 +98,8 @@ class Records:
             self._snapshot.put_soon(put)  # in the same step of the event loop
             await self.settle()
             return True
-        if isinstance(self.store, SharedStore):
-            return await self._bounded(self.store.put_new(put))
+        if self._shared is not None:
+            return await self._bounded(self._shared.put_new(put))
         if await self.get(put.collection, put.key) is not None:
             return False
         mark = {**put.value, "by": secrets.token_hex(16)}

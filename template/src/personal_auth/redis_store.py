@@ -1,14 +1,15 @@
 """The state in a Redis: one string of JSON for each record, under `personal_auth:`.
 
 Every call is one command, so what Redis promises of a command holds for it: of any number of
-deletions one returns True, of any number of `SET ... NX` one writes.
+deletions one returns True, of any number of `SET ... NX` one writes. Several records are written
+by a command for each, sent together.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, SupportsFloat
 
 from redis import exceptions
@@ -50,6 +51,10 @@ class RedisStore:
         text = await self._redis.get(_name(collection, key))
         return None if text is None else loaded(text)
 
+    async def get_many(self, keys: Sequence[tuple[str, str]]) -> list[Record | None]:
+        texts = await self._redis.mget([_name(*each) for each in keys])
+        return [None if text is None else loaded(text) for text in texts]
+
     async def put(
         self,
         key: str,
@@ -59,6 +64,13 @@ class RedisStore:
         ttl: SupportsFloat | None = None,
     ) -> None:
         await self._redis.set(_name(collection, key), dumped(dict(value)), px=_milliseconds(ttl))
+
+    async def put_many(self, puts: Sequence[Put]) -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        for put in puts:
+            name = _name(put.collection, put.key)
+            pipeline.set(name, dumped(put.value), px=_milliseconds(put.ttl))
+        await pipeline.execute()
 
     async def delete(self, key: str, *, collection: str | None = None) -> bool:
         return bool(await self._redis.delete(_name(collection, key)))

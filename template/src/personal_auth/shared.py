@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol, runtime_checkable
 
 from personal_auth.errors import StartRefused, StoreUnavailable
@@ -18,6 +18,17 @@ CALL_SECONDS = 2.0
 @runtime_checkable
 class SharedStore(KeyValue, Protocol):
     """A store that `open_store` returns. It connects at its first call, in any event loop."""
+
+    async def get_many(self, keys: Sequence[tuple[str, str]]) -> list[Record | None]:
+        """Returns the records of (collection, key) pairs, in one round trip, as of one moment."""
+        ...
+
+    async def put_many(self, puts: Sequence[Put]) -> None:
+        """Writes records of different keys, one after the other in one round trip.
+
+        A failure in the middle leaves the first of them, or none.
+        """
+        ...
 
     async def put_new(self, put: Put) -> bool:
         """Writes a record only if there is none; True when this call wrote it."""

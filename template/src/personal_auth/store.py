@@ -104,7 +104,9 @@ class SnapshotStore:
         """Returns the whole state as one JSON document, without what has expired."""
         now = self._clock()
         for rows in self._rows.values():
-            for key in [key for key, row in rows.items() if not row.live(now)]:
+            # What `Row.live` says, without a call for each row of a large state.
+            over = [k for k, r in rows.items() if r.expires is not None and r.expires <= now]
+            for key in over:
                 del rows[key]
         return snapshot.write((name, rows.values()) for name, rows in self._rows.items())
 

@@ -1,0 +1,137 @@
+"""What a refresh costs on the file store: against the same bytes written as durably, by nobody.
+
+The whole of `POST /token` is measured, the client's authentication and the answer included, from
+the app's side of the socket. Each connection is as one that was used for a while: its grant, its
+access tokens, its refresh token, and the used ones that are remembered against a replay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from benchmarks.measure import WALL, Goal, Row, Scale, Way, row, timed
+from personal_auth.statedir import STATE_FILE
+from personal_auth.store import SnapshotStore
+from tests.support.asgi import HOST, AppServer, ask, http_scope
+from tests.support.hammer import CLIENT, VERIFIER, approval, grants_over
+from tests.support.site import connect
+
+USED = 10
+"""Used refresh tokens that are remembered for a connection: a client of today's defaults leaves
+three, refreshing once in 30 days; one that refreshes each week leaves twelve."""
+FORM = (b"content-type", b"application/x-www-form-urlencoded")
+KEPT = ("grants", "tokens", "refresh")
+
+
+class InMemory(SnapshotStore):
+    """A store whose changes go nowhere."""
+
+    async def flush(self) -> None:
+        pass
+
+
+def connections(number: int) -> dict[str, Any]:
+    """Returns the rows of so many connections that were used for a while."""
+
+    async def connecting(store: SnapshotStore) -> None:
+        grants = grants_over(store, time.time)
+        for _ in range(number):
+            code = await grants.codes.issue(approval(secrets.token_urlsafe(24)))
+            assert code is not None
+            tokens = await grants.redeem(code, CLIENT, None, VERIFIER)
+            for _ in range(USED):
+                tokens = await grants.refresh(tokens.refresh, CLIENT)
+
+    store = InMemory(lambda raw: None)
+    asyncio.run(connecting(store))
+    rows: dict[str, Any] = json.loads(store.dump())["rows"]
+    return {name: rows[name] for name in KEPT}
+
+
+def write_durably(folder: Path, raw: bytes) -> None:
+    """Writes a file so that it is there, whole, after a power loss: the least that takes."""
+    temporary = folder / "peer.new"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    os.write(handle, raw)
+    os.fsync(handle)
+    os.close(handle)
+    os.rename(temporary, folder / "peer")
+    handle = os.open(folder, os.O_RDONLY)
+    os.fsync(handle)
+    os.close(handle)
+
+
+class Refreshing:
+    """A server with so many connections, and a client that refreshes."""
+
+    def __init__(self, state_dir: Path, number: int) -> None:
+        first = AppServer(state_dir, clock=time.time)
+        app, tokens = connect(first)  # type: ignore[arg-type]
+        first.stop()
+        self._form = {"grant_type": "refresh_token", "client_id": app.id}
+        self._token: str = tokens["refresh_token"]
+        state = json.loads((state_dir / STATE_FILE).read_text())
+        for name, rows in connections(number - 1).items():
+            state["rows"][name] |= rows
+        (state_dir / STATE_FILE).write_text(json.dumps(state))
+        self.server = AppServer(state_dir, clock=time.time)
+
+    def refresh(self, times: int) -> None:
+        """Refreshes so often, each time with the token of the last answer."""
+
+        async def refreshing() -> None:
+            for _ in range(times):
+                body = urlencode({**self._form, "refresh_token": self._token}).encode()
+                scope = http_scope("POST", "/token", [(b"host", HOST), FORM])
+                answer = await ask(self.server.app, scope, [body])
+                assert answer.status == 200, answer
+                self._token = json.loads(answer.body)["refresh_token"]
+
+        self.server.run(refreshing())
+
+
+def compared(scale: Scale, number: int, times: int) -> list[float]:
+    """Returns the ratios of a refresh among so many connections.
+
+    The two take turns one by one, and a run's figure is the ratio of its medians: a disk is busy
+    for moments that are longer than either.
+    """
+    with tempfile.TemporaryDirectory(prefix="refresh-") as folder:
+        state_dir = Path(folder)
+        ours = Refreshing(state_dir, number)
+        try:
+            ours.refresh(2)  # warmed up
+            raw = (state_dir / STATE_FILE).read_bytes()
+            ways = (
+                timed(lambda: ours.refresh(1), 1, WALL),
+                timed(lambda: write_durably(state_dir, raw), 1, WALL),
+            )
+            return [ratio_of_medians(*ways, times) for _ in range(scale.runs)]
+        finally:
+            ours.server.stop()
+
+
+def ratio_of_medians(our: Way, peer: Way, times: int) -> float:
+    """Returns the ratio of the medians of two ways that take turns so often."""
+    took: dict[Way, list[float]] = {our: [], peer: []}
+    for number in range(times):
+        for way in (our, peer) if number % 2 else (peer, our):
+            took[way].append(way())
+    return statistics.median(took[our]) / statistics.median(took[peer])
+
+
+def rows(scale: Scale) -> Iterator[Row]:
+    for number, most in ((10, 1.5), (1000, 3.0)):
+        many = compared(scale, scale.of(number, min(number, 50)), scale.of(25, 2))
+        name = f"refresh among {number:,} connections, file store"
+        yield row("refresh", name, "the same bytes written durably", many, Goal(most=most))
