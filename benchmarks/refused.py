@@ -26,7 +26,7 @@ from benchmarks.direct import MCP, asking, scope_of
 from benchmarks.measure import Goal, Row, Scale, Way, in_turns, ratios, row
 from personal_auth import audit
 from personal_server import logs
-from tests.support.asgi import AppLoop, AppServer
+from tests.support.asgi import AppLoop, AppServer, Header
 from tests.support.site import URL
 
 PART = "refused"
@@ -45,26 +45,32 @@ class Servers:
 
 
 def rows(scale: Scale) -> Iterator[Row]:
-    with tempfile.TemporaryDirectory() as folder, _logging_to(Path(folder) / "log"):
-        with _servers(Path(folder)) as servers:
-            for name, headers, logged_goal in (
-                ("a refused token", [*MCP, TOKEN], Goal(most=1 / 4)),
-                ("no token", [*MCP], Goal()),  # of which FastMCP logs nothing either
-            ):
-                scope, nowhere = scope_of("POST", "/mcp", *headers), scope_of("POST", "/", *headers)
-                number = scale.of(REQUESTS, 50)
-                theirs = asking(servers.theirs, scope, 401, number)
-                ours, logged, silent, bare = in_turns(
-                    scale,
-                    _logging(_as_generated, asking(servers.ours, scope, 401, number)),
-                    _logging(_as_fastmcp, theirs),
-                    _logging(_as_generated, theirs),
-                    _logging(_as_generated, asking(servers.bare, nowhere, 404, number)),
-                )
-                own = "FastMCP's own 401"
-                yield row(PART, name, own, ratios(ours, logged), logged_goal)
-                yield row(PART, name, f"{own}, without its log", ratios(ours, silent), Goal())
-                yield row(PART, name, "a Starlette 404", ratios(ours, bare), Goal(most=1.3))
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stack.enter_context(_logging_to(folder / "log"))
+        servers = stack.enter_context(_servers(folder))
+        # Without a token FastMCP logs nothing either.
+        yield from _refusals(scale, servers, "a refused token", [*MCP, TOKEN], Goal(most=1 / 4))
+        yield from _refusals(scale, servers, "no token", [*MCP], Goal())
+
+
+def _refusals(
+    scale: Scale, servers: Servers, name: str, headers: list[Header], than_theirs: Goal
+) -> Iterator[Row]:
+    scope, nowhere = scope_of("POST", "/mcp", *headers), scope_of("POST", "/", *headers)
+    number = scale.of(REQUESTS, 50)
+    theirs = asking(servers.theirs, scope, 401, number)
+    ours, logged, silent, bare = in_turns(
+        scale,
+        _logging(_as_generated, asking(servers.ours, scope, 401, number)),
+        _logging(_as_fastmcp, theirs),
+        _logging(_as_generated, theirs),
+        _logging(_as_generated, asking(servers.bare, nowhere, 404, number)),
+    )
+    own = "FastMCP's own 401"
+    yield row(PART, name, own, ratios(ours, logged), than_theirs)
+    yield row(PART, name, f"{own}, without its log", ratios(ours, silent), Goal())
+    yield row(PART, name, "a Starlette 404", ratios(ours, bare), Goal(most=1.3))
 
 
 @contextlib.contextmanager
