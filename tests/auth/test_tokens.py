@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
+from personal_auth.statedir import STATE_FILE
 from tests.support.site import CALLBACK, URL, App, Clock, Site, Visitor, approve, connect
+
+
+def rows(site: Site) -> dict[str, dict[str, Any]]:
+    """Returns what is on the disk at this moment."""
+    stored: dict[str, dict[str, Any]] = json.loads((site.state_dir / STATE_FILE).read_text())
+    return stored["rows"]
 
 
 def test_a_code_opens_once(site: Site, stranger: Visitor) -> None:
@@ -43,6 +52,30 @@ def test_a_code_presented_again_late_revokes_the_grant(
     assert stranger.call(tokens["access_token"]).status_code == 401
     assert app.refresh(tokens["refresh_token"]).status_code == 400
     assert "code_replayed" in caplog.text
+
+
+def test_a_code_is_burned_on_disk_before_it_is_refused(site: Site) -> None:
+    app = App.register(site)
+    code = approve(app)
+    waiting = rows(site)["live"]
+
+    answer = app.redeem(code, code_verifier="A" * 43)
+
+    assert answer.status_code == 400
+    assert len(waiting) == 1
+    assert rows(site)["live"] == {}
+
+
+def test_a_code_and_what_it_opens_are_on_disk_before_the_answer(site: Site) -> None:
+    app = App.register(site)
+    code = approve(app)
+
+    answer = app.redeem(code)
+
+    stored = rows(site)
+    assert answer.status_code == 200
+    assert stored["live"] == {}
+    assert [len(stored[name]) for name in ("tokens", "refresh", "grants")] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -147,5 +147,7 @@ def refused(error: Refused, **fields: str) -> None:
 
 
 def _safe(value: str) -> str:
-    text = "".join(c if c.isprintable() and c != " " else "_" for c in value[:FIELD_CHARS])
+    text = value[:FIELD_CHARS]
+    if not text.isprintable() or " " in text:
+        text = "".join(c if c.isprintable() and c != " " else "_" for c in text)
     return text or "-"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -113,10 +114,13 @@ class Browser:
         self, request: Request, response: Response, path: str, proof: Record
     ) -> None:
         """Lets a browser in which the owner has just signed in be known by its cookies."""
+        known = self._owner.devices.open(self.cookie(request, "device"))
         if self._identity.secure:
-            session = await self.open_session(request, self.cookie(request, "session"), proof)
+            opened = self.open_session(request, self.cookie(request, "session"), proof)
+            session, device = await asyncio.gather(opened, known)  # one write serves both
             self.set_cookie(response, "session", session, self._limits.session_seconds, path)
-        device = await self._owner.devices.open(self.cookie(request, "device"))
+        else:
+            device = await known
         self.set_cookie(response, "device", device, self._limits.device_seconds, path)
 
     async def open_session(self, request: Request, earlier: str | None, proof: Record) -> str:

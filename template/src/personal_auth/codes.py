@@ -132,9 +132,20 @@ class Codes:
         record = await self._records.get("codes", key)
         if record is None:
             raise InvalidGrant("The code is unknown or expired.")
-        if not await self._records.delete("live", key):
-            await self._replayed_code(record, at)
-            raise InvalidGrant("The code was used already.")
+        taken = await self._records.take("live", key)
+        try:
+            if not taken:
+                await self._replayed_code(record, at)
+                raise InvalidGrant("The code was used already.")
+            await self._check(record, at, client, redirect_uri, verifier)
+        except InvalidGrant:
+            await self._records.settle()  # burned for good before it is said
+            raise
+        return record
+
+    async def _check(
+        self, record: Record, at: float, client: Client, redirect_uri: str | None, verifier: str
+    ) -> None:
         gid = record["gid"]
         challenge = to_text(hashlib.sha256(verifier.encode()).digest())
         if at > record["exp"]:
@@ -150,7 +161,6 @@ class Codes:
         grant, epoch = await self._records.get_together(("grants", gid), ("grants", "epoch"))
         if grant is not None or record["epoch"] != epoch_id(epoch):
             raise InvalidGrant("The code was used or revoked already.")
-        return record
 
     async def _replayed_code(self, code: Record, at: float) -> None:
         grant = await self._records.get("grants", code["gid"])

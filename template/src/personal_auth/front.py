@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import lru_cache
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,6 +22,7 @@ from personal_auth.addresses import caller
 from personal_auth.endpoints import refusal
 from personal_auth.errors import InvalidToken, Refused, RequestTooLarge, StoreUnavailable
 from personal_auth.grants import Connection
+from personal_auth.headers import Headers, every
 from personal_auth.identity import MCP_PATH, Identity
 from personal_auth.limits import Limits
 from personal_auth.scopes import RESOURCE_SCOPES
@@ -88,14 +90,15 @@ class Front:
             await self._app(scope, receive, _in_json(scope, receive, send))
             return
         caller.set(self._address(scope))
+        headers = Headers.of(scope)
         try:
             if scope["path"] != LIVENESS:
                 with suppress(StoreUnavailable):  # whoever needs the state is told by whoever asks
                     await self._start(self._limits.start_wait_seconds)
-            answer = await self._examine(scope)
+            answer = await self._examine(scope, headers)
         except Refused as error:
             answer = refusal(error)
-        allowed = self._cors_origin(scope)
+        allowed = self._cors_origin(scope, headers)
         if allowed is not None:
             send = _with_cors(send, allowed)
         if answer is None:
@@ -115,7 +118,7 @@ class Front:
 
         await self._app(scope, receive, sending)
 
-    async def _examine(self, scope: Scope) -> Response | None:
+    async def _examine(self, scope: Scope, headers: Headers) -> Response | None:
         """Returns the answer that ends the request here, or None when it may go on."""
         if (
             len(scope.get("raw_path") or b"") + len(scope["query_string"])
@@ -124,8 +127,7 @@ class Front:
             raise UriTooLong(
                 f"The request line is longer than {self._limits.request_line_bytes} bytes."
             )
-        headers = Headers(scope=scope)
-        if [self._identity.knows_host(host) for host in headers.getlist("host")] != [True]:
+        if [self._identity.knows_host(host) for host in every(scope, b"host")] != [True]:
             return _plain(
                 421,
                 "misdirected_request",
@@ -133,10 +135,10 @@ class Front:
                 " Set MCP_PUBLIC_URL to the address that people use.",
             )
         _drop_trailing_slash(scope)
-        path, origin = scope["path"], headers.get("origin")
+        path, origin = scope["path"], headers.text(b"origin")
         if origin is not None and not self._may_come_from(path, origin):
             return _plain(403, "forbidden_origin", "This page may not use this server.")
-        if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+        if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
             return _preflight(headers)
         if path == MCP_PATH:
             return await self._authenticate(scope, headers)
@@ -146,16 +148,16 @@ class Front:
         # A page judges by itself: its answer to a foreign page is a page, not JSON.
         return _is_open(path) or path in PAGES or self._identity.knows_origin(origin)
 
-    def _cors_origin(self, scope: Scope) -> str | None:
+    def _cors_origin(self, scope: Scope, headers: Headers) -> str | None:
         if _is_open(scope["path"]):
             return "*"  # also without an Origin: the answer may be cached for one that has it
-        origin = Headers(scope=scope).get("origin")
+        origin = headers.text(b"origin")
         if origin is not None and scope["path"] == MCP_PATH and self._identity.knows_origin(origin):
             return origin
         return None
 
     async def _authenticate(self, scope: Scope, headers: Headers) -> Response | None:
-        kind, _, token = headers.get("authorization", "").partition(" ")
+        kind, _, token = (headers.text(b"authorization") or "").partition(" ")
         if kind.lower() != "bearer":
             return self._unauthorized(None, headers)
         try:
@@ -167,27 +169,30 @@ class Front:
         return None
 
     def _unauthorized(self, error: InvalidToken | None, request: Headers) -> Response:
-        """Answers 401 with the challenge (RFC 6750 §3, RFC 9728 §5.1)."""
-        if error is None:
-            body = {"error": "unauthorized", "error_description": "An access token is needed."}
-            challenge = f"Bearer {self._challenge}"
-        else:
-            body = {"error": error.code, "error_description": error.description}
-            challenge = (
-                f'Bearer error="{error.code}", error_description="{error.description}",'
-                f" {self._challenge}"
-            )
-        headers = {"WWW-Authenticate": challenge, "Cache-Control": "no-store"}
-        length = request.get("content-length", "0")
-        if "transfer-encoding" in request or len(length) > len(str(self._limits.body_bytes)):
-            headers["Connection"] = "close"  # who is not let in need not send all that
-        return JSONResponse(body, 401, headers)
+        too_much = len(request.get(b"content-length", b"")) > len(str(self._limits.body_bytes))
+        close = too_much or b"transfer-encoding" in request
+        return _unauthorized(self._challenge, error and error.description, close)
 
 
 class UriTooLong(RequestTooLarge):
     """The path and query exceed their bound (RFC 9110 §15.5.15)."""
 
     status = 414
+
+
+@lru_cache(maxsize=32)  # the descriptions are few, and none holds what a caller wrote
+def _unauthorized(challenge: str, description: str | None, close: bool) -> Response:
+    """Answers 401 with the challenge (RFC 6750 §3, RFC 9728 §5.1); no description, no error."""
+    if description is None:
+        body = {"error": "unauthorized", "error_description": "An access token is needed."}
+    else:
+        body = {"error": InvalidToken.code, "error_description": description}
+        error = f'error="{InvalidToken.code}", error_description="{description}"'
+        challenge = f"{error}, {challenge}"
+    headers = {"WWW-Authenticate": f"Bearer {challenge}", "Cache-Control": "no-store"}
+    if close:
+        headers["Connection"] = "close"  # who is not let in need not send all that
+    return JSONResponse(body, 401, headers)
 
 
 def _is_open(path: str) -> bool:
@@ -203,7 +208,7 @@ def _drop_trailing_slash(scope: Scope) -> None:
 
 
 def _preflight(headers: Headers) -> Response:
-    wanted = headers.get("access-control-request-headers", "")
+    wanted = headers.text(b"access-control-request-headers") or ""
     return Response(
         status_code=204,
         headers={

@@ -17,6 +17,7 @@ import math
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from personal_auth import audit
@@ -52,8 +53,7 @@ class Tokens:
     expires: float
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(NamedTuple):
     """What a live access token opens; `expires` is a POSIX time."""
 
     grant_id: str
@@ -112,12 +112,14 @@ class Grants:
         read_only = approved.get("read_only", False)  # of an earlier version, it has no choice
         access, refresh = ACCESS + secrets.token_urlsafe(32), REFRESH + secrets.token_urlsafe(32)
         expires = at + self._access_seconds
-        await self._records.put(
-            self._access_put(access, gid, scopes, expires),
-            self._refresh_put(refresh, gid, secrets.token_hex(32), at),
-        )
         grant = self._grant(approved["client"], scopes, approved["epoch"], at, read_only)
-        await self._records.put(Put("grants", gid, grant))  # the commit
+        await self._records.put_in_order(
+            [
+                self._access_put(access, gid, scopes, expires),
+                self._refresh_put(refresh, gid, secrets.token_hex(32), at),
+            ],
+            [Put("grants", gid, grant)],  # the commit
+        )
         to = urlsplit(approved["redirect"]).hostname or ""
         audit.record(Event.ISSUED, grant=gid, client=approved["client"]["name"], to=to)
         return Tokens(access, refresh, to_reading(scopes) if read_only else scopes, expires)
@@ -158,8 +160,10 @@ class Grants:
         epoch = await self._records.get("grants", "epoch")
         client = Client(f"token:{gid}", name, ()).to_record()
         grant = self._grant(client, RESOURCE_SCOPES, epoch_id(epoch), at, read_only)
-        await self._records.put(self._access_put(access, gid, RESOURCE_SCOPES, expires))
-        await self._records.put(Put("grants", gid, {**grant, "exp": expires}, seconds))  # commit
+        await self._records.put_in_order(
+            [self._access_put(access, gid, RESOURCE_SCOPES, expires)],
+            [Put("grants", gid, {**grant, "exp": expires}, seconds)],  # the commit
+        )
         audit.record(Event.TOKEN_CREATED, grant=gid, client=name)
         return gid, access
 

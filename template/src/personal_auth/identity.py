@@ -74,6 +74,8 @@ class Identity:
 
     def knows_host(self, header: str) -> bool:
         """Tells whether a Host header (RFC 9110 §7.2) names this server or the loopback."""
+        if f"{self.scheme}://{header}" == self.issuer:  # as nearly everybody sends it
+            return True
         host = header.strip().lower()
         bare = re.sub(r":[0-9]*\Z", "", host)
         if bare in LOOPBACK_HOSTS:

@@ -20,7 +20,6 @@ from fastmcp.server.auth import AccessToken, AuthProvider
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from starlette.authentication import AuthCredentials
-from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import Scope
@@ -35,6 +34,7 @@ from personal_auth.endpoints import Endpoints
 from personal_auth.errors import InvalidToken, StartRefused
 from personal_auth.front import Front
 from personal_auth.grants import Connection
+from personal_auth.headers import every
 from personal_auth.identity import MCP_PATH, Identity
 from personal_auth.limits import Limits
 from personal_auth.outside import Assertions, Fetcher
@@ -221,9 +221,11 @@ class PersonalAuthProvider(AuthProvider):
 
     def _address(self, scope: Scope) -> str:
         peer = scope["client"][0] if scope.get("client") else ""
-        forwarded = Headers(scope=scope).getlist("x-forwarded-for")
+        forwarded = every(scope, b"x-forwarded-for")
+        if not forwarded:
+            return peer
         may_be_a_proxy = not self._proxies or (is_shared(peer) and not is_in(peer, self._proxies))
-        if forwarded and may_be_a_proxy and not self._forwarded_is_told:
+        if may_be_a_proxy and not self._forwarded_is_told:
             self._forwarded_is_told = True
             audit.record(
                 Event.NOT_BELIEVED,

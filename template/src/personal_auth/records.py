@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 from personal_auth import audit
@@ -49,10 +49,20 @@ class Records:
 
     async def put(self, *puts: Put) -> None:
         """Writes records together; they are durable when this returns."""
-        if self._shared is not None and len(puts) > 1:
+        if self._snapshot is not None:
+            await self._bounded(self._snapshot.put_together(puts))
+        elif self._shared is not None and len(puts) > 1:
             await self._bounded(self._shared.put_many(puts))
         else:
             await asyncio.gather(*(self._bounded(self._put(put)) for put in puts))
+
+    async def put_in_order(self, *steps: Sequence[Put]) -> None:
+        """Writes one step after the other, durably; in one file all of them together or none."""
+        if self._snapshot is not None:
+            await self.put(*(put for step in steps for put in step))
+        else:
+            for step in steps:
+                await self.put(*step)
 
     async def put_soon(self, put: Put) -> None:
         """Writes a record that is there when this returns, and durable a little later."""
@@ -108,6 +118,12 @@ class Records:
     async def delete(self, collection: str, key: str) -> bool:
         """Deletes a record; True exactly once."""
         return await self._bounded(self.store.delete(key, collection=collection))
+
+    async def take(self, collection: str, key: str) -> bool:
+        """Deletes a record; True exactly once. In one file it is durable with the next write."""
+        if self._snapshot is not None:
+            return self._snapshot.delete_soon(collection, key)
+        return await self.delete(collection, key)
 
     async def keys(self, collection: str) -> list[str]:
         """Names the keys of a collection.

@@ -113,7 +113,9 @@ class SnapshotStore:
     def peek(self, collection: str, key: str) -> Record | None:
         """Returns a live record without leaving the event loop. It must not be altered."""
         row = self._rows.get(collection, {}).get(key)
-        return row.value if row is not None and row.live(self._clock()) else None
+        if row is None or (row.expires is not None and row.expires <= self._clock()):
+            return None
+        return row.value
 
     def values(self, collection: str) -> list[Record]:
         """Returns the live records of a collection. They must not be altered."""
@@ -124,6 +126,15 @@ class SnapshotStore:
         """Changes memory now and the disk within the time given to the constructor."""
         self._change(put)
         self._write_later()
+
+    def delete_soon(self, collection: str, key: str) -> bool:
+        """Deletes from memory now and from the disk as `put_soon` writes; True exactly once."""
+        found = self.peek(collection, key) is not None
+        if found:
+            del self._rows[collection][key]
+            self._version += 1
+            self._write_later()
+        return found
 
     def put_at_start(self, puts: Sequence[Put]) -> None:
         """Writes records before there is an event loop; opens a store that was closed.
@@ -148,7 +159,12 @@ class SnapshotStore:
         ttl: SupportsFloat | None = None,
     ) -> None:
         life = None if ttl is None else float(ttl)
-        self._change(Put(collection or "", key, dict(value), life))
+        await self.put_together([Put(collection or "", key, dict(value), life)])
+
+    async def put_together(self, puts: Sequence[Put]) -> None:
+        """Writes records at once; they are durable when this returns."""
+        for put in puts:
+            self._change(put)
         await self.flush()
 
     async def delete(self, key: str, *, collection: str | None = None) -> bool:
