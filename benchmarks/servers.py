@@ -1,0 +1,93 @@
+"""The servers that are measured, each to be run as a process of its own: `bare`, `gated`, ...
+
+    PYTHONPATH=.:template/src .venv/bin/python -m benchmarks.servers gated 8050 STATE_DIR
+
+`gated` differs from `bare` in its provider alone; `noting` keeps the trail of calls beside, and
+`complete` has every middleware of a rendered server. STATE_DIR keeps the state and the trail.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+from fastmcp import FastMCP
+
+PASSWORD = "a password that opens nothing"
+
+
+def bare(port: int, folder: Path) -> FastMCP[Any]:
+    """Returns a server without auth."""
+    return FastMCP("measured")
+
+
+def gated(port: int, folder: Path) -> FastMCP[Any]:
+    """Returns the same behind the provider."""
+    return FastMCP("measured", auth=provider(port, folder))
+
+
+def noting(port: int, folder: Path) -> FastMCP[Any]:
+    """Returns the same with the trail of calls."""
+    from personal_auth.calls import Calls
+    from personal_auth.trail import TRAIL_FILE, Trail
+
+    trail = Trail(folder / TRAIL_FILE)
+    auth = provider(port, folder, trail=trail)
+    return FastMCP("measured", auth=auth, middleware=[Calls(trail, auth.service.seen.called)])
+
+
+def complete(port: int, folder: Path) -> FastMCP[Any]:
+    """Returns the same with every middleware of a rendered server, in its order."""
+    from personal_auth import PersonalAuthProvider
+    from personal_auth.reading import HeldToReading
+    from personal_server.sentences import OneSentence
+    from personal_server.watch import ListedNeverCalled
+
+    server = noting(port, folder)
+    reading = HeldToReading(cast(PersonalAuthProvider, server.auth))
+    for middleware in (ListedNeverCalled(), reading, OneSentence()):
+        server.add_middleware(middleware)
+    return server
+
+
+def provider(port: int, folder: Path, **options: Any) -> Any:
+    """Returns the provider of a server on a port; nothing is opened yet."""
+    from personal_auth import PersonalAuthProvider
+
+    proxies = os.environ.get("MCP_TRUSTED_PROXIES")
+    return PersonalAuthProvider(
+        f"http://localhost:{port}",
+        PASSWORD,
+        state_dir=folder,
+        trusted_proxies=[proxies] if proxies else (),
+        **options,
+    )
+
+
+def echo(text: str) -> str:
+    """Answers the text."""
+    return text
+
+
+KINDS = {"bare": bare, "gated": gated, "noting": noting, "complete": complete}
+
+
+def main() -> None:
+    kind, port, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+    server = KINDS[kind](port, folder)
+    server.tool(echo)
+    server.run(
+        transport="streamable-http",
+        host="127.0.0.1",
+        port=port,
+        stateless_http=True,
+        json_response=True,
+        show_banner=False,
+        uvicorn_config={"access_log": False, "log_config": None, "ws": "none"},
+    )
+
+
+if __name__ == "__main__":
+    main()
