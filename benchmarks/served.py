@@ -17,14 +17,14 @@ from typing import Any
 
 from benchmarks.load import Request, Unexpected, drive, message
 from benchmarks.servers import PASSWORD, provider
+from tests.generate.project import copy, snapshot
 from tests.support.process import MAIN
 from tests.support.programs import free_port
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS, STOP_SECONDS = 60, 15
-TICKS = os.sysconf("SC_CLK_TCK")
 PR_SET_PDEATHSIG = 1
-MIB = 1024 * 1024
+CPU_CLOCK_OF_PROCESS = 2  # as clock_getcpuclockid(3) puts a number together
 
 
 class Served:
@@ -78,8 +78,7 @@ class Served:
 
     def cpu(self) -> float:
         """Returns how many seconds of the processor it took, all its threads together."""
-        fields = self._of("stat").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return time.clock_gettime(~self.process.pid << 3 | CPU_CLOCK_OF_PROCESS)
 
     def resident(self) -> float:
         """Returns the memory in MiB that it holds, libraries that others hold too included."""
@@ -118,11 +117,8 @@ class Served:
             time.sleep(0.002)
         raise AssertionError(f"the server does not answer:\n{self.log_file.read_text()}")
 
-    def _of(self, name: str) -> str:
-        return Path(f"/proc/{self.process.pid}/{name}").read_text()
-
     def _kibibytes(self, name: str) -> float:
-        lines = self._of("status").splitlines()
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return next(float(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
@@ -152,6 +148,14 @@ def serve_rendered(project: Path, **options: Any) -> Served:
     first = message(port, "ping", token=token(state))
     path = [project / "src"]
     return Served(["-c", MAIN], port, project, path=path, first=first, settings=settings, **options)
+
+
+def rendered(folder: Path) -> Path:
+    """Renders the template with its defaults, as it is now; returns the project."""
+    (folder / "template").mkdir()
+    project = folder / "my-server"
+    copy(snapshot(folder / "template"), project)
+    return project
 
 
 def port_of(folder: Path) -> int:
