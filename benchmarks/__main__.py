@@ -14,7 +14,7 @@ import benchmarks
 from benchmarks.measure import Row, Scale
 from benchmarks.report import show, write
 
-PARTS = ("tokens", "calls", "trail", "starting")
+PARTS = ("tokens", "calls", "trail", "starting", "small")
 """Modules of this folder, each with `rows(scale)`, in the order of the table."""
 
 

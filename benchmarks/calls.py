@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.load import calls, drive
 from benchmarks.measure import Goal, Row, Scale, ratios, row
@@ -44,10 +45,10 @@ def rows(scale: Scale) -> Iterator[Row]:
         yield row("calls", f"{name}, calls in a second of its processor", against, cpu, goal)
 
 
-def taken(scale: Scale, folder: Path, *kinds: str) -> list[list[Taken]]:
+def taken(scale: Scale, folder: Path, *kinds: str, **options: Any) -> list[list[Taken]]:
     """Returns what the runs took of each kind of server; all run at once and take turns."""
     with ExitStack() as stack:
-        servers = [stack.enter_context(serve(kind, folder / kind)) for kind in kinds]
+        servers = [stack.enter_context(serve(kind, folder / kind, **options)) for kind in kinds]
         access = [token(folder / kind) for kind in kinds]
         for server, its in zip(servers, access, strict=True):
             drive(server.port, calls(server.port, its, scale.of(WARM_UP, 10)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -156,6 +157,12 @@ def rendered(folder: Path) -> Path:
     project = folder / "my-server"
     copy(snapshot(folder / "template"), project)
     return project
+
+
+def list_notes(project: Path) -> dict[str, Any]:
+    """Returns the parameters of a call that lists the notes of a rendered project."""
+    answers = json.loads((project / "src/personal_server/answers.json").read_text())
+    return {"name": f"{answers['tool_prefix']}_list_notes", "arguments": {}}
 
 
 def port_of(folder: Path) -> int:

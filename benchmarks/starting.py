@@ -6,7 +6,6 @@ server that was started before: the very first start makes a key and a file besi
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.load import Request, drive, message
 from benchmarks.measure import Goal, Row, Scale, ratios, row
-from benchmarks.served import Served, rendered, serve, serve_rendered, token
+from benchmarks.served import Served, list_notes, rendered, serve, serve_rendered, token
 
 WARM_UP, MANY = 5_000, 100_000  # requests
 STRANGE = "pat_" + "x" * 43
@@ -83,18 +82,21 @@ def _after_many(scale: Scale, project: Path) -> Row:
 
 def mixed(port: int, project: Path) -> Iterator[Request]:
     """Yields calls, refused tokens and views of the owner's page, each from another address."""
-    answers = json.loads((project / "src/personal_server/answers.json").read_text())
-    tool = {"name": f"{answers['tool_prefix']}_list_notes", "arguments": {}}
-    access, number = token(project / ".oauth-state"), 0
+    tool, access, number = list_notes(project), token(project / ".oauth-state"), 0
     while True:
         for turn in range(10):
             number += 1
             address = f"203.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
-            headers = {"X_Forwarded_For": address}
             if turn in (0, 5):
-                yield Request.of("GET", "/owner", port, **headers)
-            elif turn % 2:
-                strange = f"{STRANGE}{number}"
-                yield message(port, "tools/call", tool, token=strange, status=401, **headers)
-            else:
-                yield message(port, "tools/call", tool, token=access, number=number, **headers)
+                yield Request.of("GET", "/owner", port, X_Forwarded_For=address)
+                continue
+            known = turn % 2 == 0
+            yield message(
+                port,
+                "tools/call",
+                tool,
+                token=access if known else f"{STRANGE}{number}",
+                number=number,
+                status=200 if known else 401,
+                X_Forwarded_For=address,
+            )
