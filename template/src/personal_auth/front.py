@@ -88,14 +88,16 @@ class Front:
             await self._app(scope, receive, _in_json(scope, receive, send))
             return
         caller.set(self._address(scope))
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
         try:
             if scope["path"] != LIVENESS:
                 with suppress(StoreUnavailable):  # whoever needs the state is told by whoever asks
                     await self._start(self._limits.start_wait_seconds)
-            answer = await self._examine(scope)
+            answer = await self._examine(scope, headers, origin)
         except Refused as error:
             answer = refusal(error)
-        allowed = self._cors_origin(scope)
+        allowed = self._cors_origin(scope["path"], origin)
         if allowed is not None:
             send = _with_cors(send, allowed)
         if answer is None:
@@ -115,7 +117,7 @@ class Front:
 
         await self._app(scope, receive, sending)
 
-    async def _examine(self, scope: Scope) -> Response | None:
+    async def _examine(self, scope: Scope, headers: Headers, origin: str | None) -> Response | None:
         """Returns the answer that ends the request here, or None when it may go on."""
         if (
             len(scope.get("raw_path") or b"") + len(scope["query_string"])
@@ -124,7 +126,6 @@ class Front:
             raise UriTooLong(
                 f"The request line is longer than {self._limits.request_line_bytes} bytes."
             )
-        headers = Headers(scope=scope)
         if [self._identity.knows_host(host) for host in headers.getlist("host")] != [True]:
             return _plain(
                 421,
@@ -133,7 +134,7 @@ class Front:
                 " Set MCP_PUBLIC_URL to the address that people use.",
             )
         _drop_trailing_slash(scope)
-        path, origin = scope["path"], headers.get("origin")
+        path = scope["path"]
         if origin is not None and not self._may_come_from(path, origin):
             return _plain(403, "forbidden_origin", "This page may not use this server.")
         if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
@@ -146,11 +147,10 @@ class Front:
         # A page judges by itself: its answer to a foreign page is a page, not JSON.
         return _is_open(path) or path in PAGES or self._identity.knows_origin(origin)
 
-    def _cors_origin(self, scope: Scope) -> str | None:
-        if _is_open(scope["path"]):
+    def _cors_origin(self, path: str, origin: str | None) -> str | None:
+        if _is_open(path):
             return "*"  # also without an Origin: the answer may be cached for one that has it
-        origin = Headers(scope=scope).get("origin")
-        if origin is not None and scope["path"] == MCP_PATH and self._identity.knows_origin(origin):
+        if origin is not None and path == MCP_PATH and self._identity.knows_origin(origin):
             return origin
         return None
 
@@ -246,11 +246,12 @@ def _in_json(scope: Scope, receive: Receive, send: Send) -> Send:
 
 
 def _instead(scope: Scope, start: Message) -> Response | None:
-    headers, path = MutableHeaders(scope=start), scope["path"]
+    path = scope["path"]
     if start["status"] == 404 and "endpoint" not in scope:  # no route took it
         return _plain(404, "not_found", "There is nothing at this address.")
     if start["status"] != 405 or not (_is_open(path) or path in OWN_PATHS):
         return None
+    headers = MutableHeaders(scope=start)
     allowed = ", ".join(sorted(re.findall(r"[A-Z]+", headers.get("allow", "POST"))))
     headers["Allow"] = allowed  # RFC 9110 §15.5.6; the endpoint's own 405 has none
     if not headers.get("content-type", "").startswith("text/plain"):

@@ -20,7 +20,6 @@ from fastmcp.server.auth import AccessToken, AuthProvider
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from starlette.authentication import AuthCredentials
-from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import Scope
@@ -31,7 +30,7 @@ from personal_auth.audit import Event
 from personal_auth.browser import Browser
 from personal_auth.consent import PATH as AUTHORIZE_PATH
 from personal_auth.consent import Consent
-from personal_auth.endpoints import Endpoints
+from personal_auth.endpoints import Endpoints, Places
 from personal_auth.errors import InvalidToken, StartRefused
 from personal_auth.front import Front
 from personal_auth.grants import Connection
@@ -51,6 +50,7 @@ from personal_auth.trail import Trail
 
 DEFAULT_REDIRECT_DOMAINS = ("claude.ai", "claude.com", "localhost")
 SHORT_PASSWORD_CHARS = 12
+FORWARDED_FOR = b"x-forwarded-for"
 
 logger = logging.getLogger("personal_auth")
 
@@ -206,11 +206,12 @@ class PersonalAuthProvider(AuthProvider):
         owner_page = OwnerPage(
             self.identity, limits, service, browser, pages, trail=self.trail, clock=self._clock
         )
-        return [
+        routes = [
             *endpoints.routes(),
             Route(AUTHORIZE_PATH, consent.serve, methods=["GET", "POST"]),
             Route(OWNER_PATH, owner_page.serve, methods=["GET", "POST"]),
         ]
+        return [Places(routes)]
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """Returns what FastMCP knows of a live access token, None for any other."""
@@ -221,7 +222,9 @@ class PersonalAuthProvider(AuthProvider):
 
     def _address(self, scope: Scope) -> str:
         peer = scope["client"][0] if scope.get("client") else ""
-        forwarded = Headers(scope=scope).getlist("x-forwarded-for")
+        forwarded = [
+            value.decode("latin-1") for name, value in scope["headers"] if name == FORWARDED_FOR
+        ]
         may_be_a_proxy = not self._proxies or (is_shared(peer) and not is_in(peer, self._proxies))
         if forwarded and may_be_a_proxy and not self._forwarded_is_told:
             self._forwarded_is_told = True
