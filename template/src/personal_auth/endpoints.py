@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Receive, Scope, Send
 
 from personal_auth import audit
 from personal_auth.audit import Event
@@ -52,6 +53,25 @@ def refusal(error: Refused) -> JSONResponse:
     return JSONResponse(body, error.status, headers)
 
 
+class Places(Route):
+    """Many routes of one address each, found by that address.
+
+    The framework asks every route in turn, those of auth before the one of MCP, at every call. By
+    the first route's address it finds out whether the resource's metadata are served.
+    """
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        super().__init__(routes[0].path, routes[0].endpoint)
+        self._routes = {route.path: route for route in routes}
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        route = self._routes.get(scope["path"])
+        return (Match.NONE, {}) if route is None else route.matches(scope)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._routes[scope["path"]].handle(scope, receive, send)
+
+
 class Endpoints:
     """Serves every route of the authorization server but `/authorize`."""
 
@@ -78,12 +98,12 @@ class Endpoints:
         resource = _published(self.resource_metadata)
         known = "/.well-known"
         return [
+            Route(f"{known}/oauth-protected-resource{path}", resource),
+            Route(f"{known}/oauth-protected-resource", resource),
             Route(f"{known}/oauth-authorization-server", server),
             Route(f"{known}/oauth-authorization-server{path}", server),
             Route(f"{known}/openid-configuration", server),
             Route(f"{known}/openid-configuration{path}", server),
-            Route(f"{known}/oauth-protected-resource", resource),
-            Route(f"{known}/oauth-protected-resource{path}", resource),
             Route("/register", _refusing(self._register), methods=["POST"]),
             Route("/token", _refusing(self._token), methods=["POST"]),
             Route("/revoke", _refusing(self._revoke), methods=["POST"]),

@@ -251,11 +251,12 @@ def _in_json(scope: Scope, receive: Receive, send: Send) -> Send:
 
 
 def _instead(scope: Scope, start: Message) -> Response | None:
-    headers, path = MutableHeaders(scope=start), scope["path"]
+    path = scope["path"]
     if start["status"] == 404 and "endpoint" not in scope:  # no route took it
         return _plain(404, "not_found", "There is nothing at this address.")
     if start["status"] != 405 or not (_is_open(path) or path in OWN_PATHS):
         return None
+    headers = MutableHeaders(scope=start)
     allowed = ", ".join(sorted(re.findall(r"[A-Z]+", headers.get("allow", "POST"))))
     headers["Allow"] = allowed  # RFC 9110 §15.5.6; the endpoint's own 405 has none
     if not headers.get("content-type", "").startswith("text/plain"):

@@ -13,6 +13,7 @@ PUBLIC_URL = re.compile(
     r"(?P<host>\[::1\]|[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*)"
     r"(?::(?P<port>[1-9][0-9]{0,4}))?\Z"
 )
+PORT = re.compile(r":[0-9]*\Z")
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
@@ -77,7 +78,7 @@ class Identity:
         if f"{self.scheme}://{header}" == self.issuer:  # as nearly everybody sends it
             return True
         host = header.strip().lower()
-        bare = re.sub(r":[0-9]*\Z", "", host)
+        bare = PORT.sub("", host)
         if bare in LOOPBACK_HOSTS:
             return True
         return bare == self.host and host.removeprefix(bare) in {

@@ -30,7 +30,7 @@ from personal_auth.audit import Event
 from personal_auth.browser import Browser
 from personal_auth.consent import PATH as AUTHORIZE_PATH
 from personal_auth.consent import Consent
-from personal_auth.endpoints import Endpoints
+from personal_auth.endpoints import Endpoints, Places
 from personal_auth.errors import InvalidToken, StartRefused
 from personal_auth.front import Front
 from personal_auth.grants import Connection
@@ -206,11 +206,12 @@ class PersonalAuthProvider(AuthProvider):
         owner_page = OwnerPage(
             self.identity, limits, service, browser, pages, trail=self.trail, clock=self._clock
         )
-        return [
+        routes = [
             *endpoints.routes(),
             Route(AUTHORIZE_PATH, consent.serve, methods=["GET", "POST"]),
             Route(OWNER_PATH, owner_page.serve, methods=["GET", "POST"]),
         ]
+        return [Places(routes)]
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """Returns what FastMCP knows of a live access token, None for any other."""
