@@ -8,8 +8,6 @@ import hashlib
 import html
 import re
 import secrets
-import threading
-import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
@@ -18,10 +16,10 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
-import uvicorn
 from fastmcp import FastMCP
 
 from personal_auth import PersonalAuthProvider
+from tests.support.serving import Serving
 
 T = TypeVar("T")
 
@@ -69,24 +67,11 @@ class Site:
         server = FastMCP("test", auth=self.provider)
         server.tool(lambda: "pong", name="ping", description="Answers pong.")
         app = server.http_app(stateless_http=True, json_response=True)
-        config = uvicorn.Config(
-            app, port=0, log_level="critical", lifespan="on", ws="none", proxy_headers=False
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-        self._thread.start()
-        deadline = time.monotonic() + 10
-        while not self._server.started:
-            assert self._thread.is_alive(), "the server did not start"
-            assert time.monotonic() < deadline, "the server did not start in time"
-            time.sleep(0.005)
-        self.app, self.loop = app, self._server.servers[0].get_loop()
-        self.port: int = self._server.servers[0].sockets[0].getsockname()[1]
+        self._serving = Serving(app, port=0, lifespan="on", proxy_headers=False)
+        self.app, self.loop, self.port = app, self._serving.loop, self._serving.port
 
     def stop(self) -> None:
-        self._server.should_exit = True
-        self._thread.join(10)
-        assert not self._thread.is_alive()
+        self._serving.end()
 
     def restart(self, **options: Any) -> None:
         self.stop()

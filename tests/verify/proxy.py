@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 
-import uvicorn
 from starlette.types import Receive, Scope, Send
+
+from tests.support.serving import Serving
 
 Query = dict[str, str]
 
@@ -110,22 +110,15 @@ class Proxy:
     def __init__(self, certificate: Path | None = None) -> None:
         self.fault = Fault()
         self.port_behind = 0
-        config = uvicorn.Config(
-            self, host="127.0.0.1", port=0, log_level="critical", lifespan="off", ws="none",
-            date_header=False, server_header=False, ssl_certfile=certificate,
+        self._serving = Serving(
+            self, host="127.0.0.1", port=0, lifespan="off", date_header=False, server_header=False,
+            ssl_certfile=certificate,
         )  # fmt: skip
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-        self._thread.start()
-        while not self._server.started:
-            assert self._thread.is_alive(), "the proxy did not start"
-            time.sleep(0.005)
-        self.port: int = self._server.servers[0].sockets[0].getsockname()[1]
+        self.port = self._serving.port
         self.url = f"http://localhost:{self.port}"
 
     def stop(self) -> None:
-        self._server.should_exit = True
-        self._thread.join(10)
+        self._serving.end()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = await read(scope, receive)

@@ -17,7 +17,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
-import uvicorn
 from fastmcp import FastMCP
 from fastmcp.server.auth.auth import ClientRegistrationOptions, RevocationOptions
 from fastmcp.server.auth.providers.in_memory import InMemoryOAuthProvider
@@ -29,6 +28,7 @@ from tests.generate.project import ROOT
 from tests.support import approve
 from tests.support.process import Running
 from tests.support.programs import free_port, need
+from tests.support.serving import Serving
 from tests.verify.faults.making import Changing, approving, with_location
 from tests.verify.house import PASSWORD, House, Report, without_settings
 
@@ -456,17 +456,9 @@ def in_memory() -> Iterator[str]:
         annotations={"readOnlyHint": True},
     )  # fmt: skip
     app = server.http_app(stateless_http=True, json_response=True)
-    config = uvicorn.Config(app, port=port, log_level="critical", ws="none")
-    running = uvicorn.Server(config)
-    thread = threading.Thread(target=running.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 20
-    while not running.started:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    running = Serving(app, port=port)
     yield url
-    running.should_exit = True
-    thread.join(10)
+    running.end()
 
 
 def test_another_server_is_seen_as_its_owner_sees_it(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.support.programs import free_port
+from tests.support.serving import Serving
 
 
 class Watched:
@@ -42,13 +40,6 @@ def serving(make: Callable[[str], ASGIApp]) -> Iterator[tuple[str, Watched]]:
     port = free_port()
     url = f"http://localhost:{port}"
     app = Watched(make(url))
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="critical", ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive(), "the server did not start"
-        time.sleep(0.005)
+    server = Serving(app, host="127.0.0.1", port=port)
     yield url, app
-    server.should_exit = True
-    thread.join(10)
+    server.end()
