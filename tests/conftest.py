@@ -9,6 +9,7 @@ import pytest
 
 from personal_auth import audit
 from tests.generate.project import copy, snapshot
+from tests.support import memory
 
 # Take long with few tests, the longest first.
 LONG = (
@@ -20,6 +21,8 @@ LONG = (
     *("auth/test_grants_hammer", "verify/test_own_tools", "verify/test_browser_mode"),
 )
 HERE = Path(__file__).parent
+
+memory.keep_temporary_files()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
