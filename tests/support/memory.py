@@ -31,7 +31,10 @@ def keep_temporary_files() -> None:
     if "TMPDIR" in os.environ or not _has_room():
         return
     os.environ[ON_DISK] = tempfile.gettempdir()
-    folder = tempfile.mkdtemp(prefix="tests-", dir=MEMORY)
+    for left in MEMORY.glob("tests-*-*"):
+        if not Path("/proc", left.name.split("-")[1]).exists():
+            shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
+    folder = tempfile.mkdtemp(prefix=f"tests-{os.getpid()}-", dir=MEMORY)
     os.chmod(folder, 0o1777)  # as /tmp: some tests run programs as another user
     atexit.register(_remove, folder, os.getpid())
     os.environ["TMPDIR"] = tempfile.tempdir = folder
