@@ -10,6 +10,7 @@ import pytest
 
 from personal_auth import audit
 from tests.generate.project import copy, snapshot
+from tests.support import memory
 
 # Take long with few tests, the longest first.
 LONG = (
@@ -26,6 +27,8 @@ UNMEASURED = {
     *("auth/test_grants_model", "auth/test_wire"),
 }
 HERE = Path(__file__).parent
+
+memory.keep_temporary_files()
 
 
 def module_of(item: pytest.Item) -> str:

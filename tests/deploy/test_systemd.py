@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from tests.deploy.booted import TARGETS, Machine, booted, prepare
 from tests.deploy.rendering import deploy_alone
+from tests.support.memory import on_disk
 from tests.support.owner import Connection, connect, rpc
 from tests.support.programs import free_port, need
 
@@ -66,16 +68,17 @@ def escape() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def machine(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    folder, port = tmp_path_factory.mktemp("machine"), free_port()
-    project = folder / "my-server"
-    shutil.copytree(rendered, project)
-    prepare(project, NAME)
-    (project / "src/my_server/tools/escapes.py").write_text(ESCAPES)
-    install = f"{steps(project)}\n{beside(folder, port)}"
-    with booted(project, folder, NAME, port, install) as machine:
-        machine.wait_until_healthy()
-        yield machine
+def machine(rendered: Path) -> Iterator[Machine]:
+    with tempfile.TemporaryDirectory(prefix="machine-", dir=on_disk()) as place:
+        folder, port = Path(place), free_port()
+        project = folder / "my-server"
+        shutil.copytree(rendered, project)
+        prepare(project, NAME)
+        (project / "src/my_server/tools/escapes.py").write_text(ESCAPES)
+        install = f"{steps(project)}\n{beside(folder, port)}"
+        with booted(project, folder, NAME, port, install) as machine:
+            machine.wait_until_healthy()
+            yield machine
 
 
 def steps(project: Path) -> str:
@@ -158,6 +161,7 @@ def test_the_owners_commands_find_the_server(machine: Machine, connection: Conne
 
 def test_it_comes_back_after_it_was_killed(machine: Machine, connection: Connection) -> None:
     before = machine.show("MainPID")
+    assert before != "0"  # which would be the tests themselves
 
     machine.sh(f"kill -KILL {before}")
     deadline = time.monotonic() + 20

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import copier
 
+from tests.support.copying import lighter
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # An identity of its own, and nothing of the person's configuration.
@@ -70,16 +72,17 @@ def questions_alone(target: Path) -> Path:
 
 def copy(source: Path, target: Path, *, vcs_ref: str = "HEAD", **answers: object) -> None:
     """Render as `copier copy --defaults` does, without --trust."""
-    copier.run_copy(
-        str(source),
-        target,
-        data=answers,
-        vcs_ref=vcs_ref,
-        defaults=True,
-        quiet=True,
-        unsafe=False,
-        settings=copier.Settings(),
-    )
+    with lighter():
+        copier.run_copy(
+            str(source),
+            target,
+            data=answers,
+            vcs_ref=vcs_ref,
+            defaults=True,
+            quiet=True,
+            unsafe=False,
+            settings=copier.Settings(),
+        )
 
 
 def files(project: Path) -> list[Path]:

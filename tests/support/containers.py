@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.memory import on_disk
 from tests.support.mounts import tmpfs
 from tests.support.programs import need
 
@@ -125,13 +126,13 @@ def engine() -> Iterator[Engine]:
         pytest.skip("only root on Linux can build and run an image without an engine's daemon")
     for program in ("podman", "buildah", "runc", "iptables", "mmdebstrap"):
         need(program)
-    with tempfile.TemporaryDirectory(prefix="engine-") as folder:
-        on_disk = Path(folder) / "volumes"
-        on_disk.mkdir()
+    with tempfile.TemporaryDirectory(prefix="engine-", dir=on_disk()) as folder:
+        kept = Path(folder) / "volumes"
+        kept.mkdir()
         with tmpfs(Path(folder) / "images", size="6g") as images:
             volumes = images / "root/volumes"
             volumes.mkdir(parents=True)
-            subprocess.run(["mount", "--bind", on_disk, volumes], check=True, timeout=30)
+            subprocess.run(["mount", "--bind", kept, volumes], check=True, timeout=30)
             made = Engine(images)
             try:
                 made.make_bases()

@@ -17,6 +17,8 @@ from tests.support import forks
 from tests.support.programs import free_port
 
 START_SECONDS = 60
+# A person's project installs pytest without the plugins that these tests have.
+ONLY_PYTEST = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 MAIN = "from personal_server.cli import main; main()"
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.generate.project import GIT_ENVIRONMENT, copy, git, initialise
-from tests.support.process import environment
+from tests.support import forks
+from tests.support.process import ONLY_PYTEST, environment
 from tests.update.releases import (
     THIS,
     Releases,
@@ -61,12 +62,10 @@ class Told:
         self.done = told(project, "update", "--defaults")
 
     def pytest(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+        return forks.run(
+            [sys.executable, "-m", "pytest", "-vv", "-p", "no:cacheprovider", *arguments],
             cwd=self.project,
-            env=environment(self.project),
-            capture_output=True,
-            text=True,
+            env=environment(self.project, **ONLY_PYTEST),
             timeout=120,
         )
 

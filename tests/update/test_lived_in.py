@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.generate.project import copy, git, initialise
-from tests.support.process import environment
+from tests.support import forks
+from tests.support.process import ONLY_PYTEST, environment
 from tests.update import lived_in
 from tests.update.releases import THIS, Releases, conflicts, released, stored, update
 from tests.update.trees import Tree, owned_as, tree
@@ -34,12 +35,10 @@ class Updated:
         copy(releases.folder, self.fresh, vcs_ref=THIS, **{**lived_in.ANSWERS, **CHANGED})
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        return forks.run(
             [sys.executable, "-m", *command],
             cwd=self.project,
-            env=environment(self.project),
-            capture_output=True,
-            text=True,
+            env=environment(self.project, **ONLY_PYTEST),
             timeout=120,
         )
 
