@@ -29,6 +29,8 @@ from tests.support.site import connect
 USED = 10
 """Used refresh tokens that are remembered for a connection: a client of today's defaults leaves
 three, refreshing once in 30 days; one that refreshes each week leaves twelve."""
+BUILD = Path(__file__).parents[1] / "build"
+"""Beside the project, so on a disk: where temporary files go may be memory."""
 FORM = (b"content-type", b"application/x-www-form-urlencoded")
 KEPT = ("grants", "tokens", "refresh")
 
@@ -106,7 +108,8 @@ def compared(scale: Scale, number: int, times: int) -> list[float]:
     The two take turns one by one, and a run's figure is the ratio of its medians: a disk is busy
     for moments that are longer than either.
     """
-    with tempfile.TemporaryDirectory(prefix="refresh-") as folder:
+    BUILD.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="refresh-", dir=BUILD) as folder:
         state_dir = Path(folder)
         ours = Refreshing(state_dir, number)
         try:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 TEXT_CHARS = 120
 ARGUMENTS_CHARS = 2000
+CACHE_KIB = 256  # entries go to the end: more is memory that calls fill and nobody reads
 BUSY_SECONDS = 5.0  # how long another process may hold the file
 FULL, EMPTIED_TO = 7 / 8, 6 / 8  # of the bound: when the oldest go, and until what is left
 
@@ -152,6 +153,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         with contextlib.suppress(OSError):  # whoever may not, has found it so
             os.chmod(path, 0o600)
+        db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         for pragma in ("auto_vacuum = INCREMENTAL", "journal_mode = DELETE", "secure_delete = ON"):
             db.execute(f"PRAGMA {pragma}").fetchall()
         with _transaction(db):
