@@ -1,10 +1,10 @@
 """What a refused request costs: a made-up token, and none at all, at the MCP endpoint.
 
-Processor time of a request through the whole ASGI app, as the HTTP server hands it over; reading
-and writing HTTP is in no figure. Each server logs as it does when it runs, into a file: ours as the
-generated server does, which writes the first twenty refusals of a minute and counts the others, so
-each run is a minute in which so many come; FastMCP's by its own default, a line for each refusal.
-The 404 is that of a bare Starlette application without a route.
+Processor time of a request, twice: through the whole ASGI app as the HTTP server hands it over, and
+of a server as a process of its own, which reads and writes HTTP. Each server logs as it does when
+it runs, into a file: ours as the generated server does, which writes the first twenty refusals of a
+minute and counts the others, so each run is a minute in which so many come; FastMCP's by its own
+default, a line for each refusal. The 404 is that of a bare Starlette application without a route.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from fastmcp.utilities.logging import configure_logging
 from starlette.applications import Starlette
 
 from benchmarks.direct import MCP, asking, scope_of
+from benchmarks.load import Request, drive, message
 from benchmarks.measure import Goal, Row, Scale, Way, in_turns, ratios, row
+from benchmarks.served import Served, serve
 from personal_auth import audit
 from personal_server import logs
 from tests.support.asgi import AppLoop, AppServer, Header
@@ -31,7 +33,8 @@ from tests.support.site import URL
 
 PART = "refused"
 REQUESTS = 3000
-TOKEN = (b"authorization", b"Bearer pat_" + b"A" * 43)
+STRANGE = "pat_" + "A" * 43
+TOKEN = (b"authorization", f"Bearer {STRANGE}".encode())
 LOGGERS = ("personal_auth", "personal_server", "fastmcp", "fastmcp.server.auth", "uvicorn")
 
 
@@ -52,6 +55,7 @@ def rows(scale: Scale) -> Iterator[Row]:
         # Without a token FastMCP logs nothing either.
         yield from _refusals(scale, servers, "a refused token", [*MCP, TOKEN], Goal(most=1 / 4))
         yield from _refusals(scale, servers, "no token", [*MCP], Goal())
+    yield from _served(scale)
 
 
 def _refusals(
@@ -71,6 +75,31 @@ def _refusals(
     yield row(PART, name, own, ratios(ours, logged), than_theirs)
     yield row(PART, name, f"{own}, without its log", ratios(ours, silent), Goal())
     yield row(PART, name, "a Starlette 404", ratios(ours, bare), Goal(most=1.3))
+
+
+def _served(scale: Scale) -> Iterator[Row]:
+    number = scale.of(REQUESTS, 50)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        ours = stack.enter_context(serve("gated", folder / "gated"))
+        empty = stack.enter_context(serve("empty", folder / "empty"))
+        for name, token in (("a refused token", STRANGE), ("no token", None)):
+            own, nowhere = in_turns(
+                scale,
+                _driving(ours, message(ours.port, "ping", token=token, status=401), number),
+                _driving(empty, message(empty.port, "ping", token=token, status=404), number),
+            )
+            name, peer = f"{name}, HTTP included", "a Starlette 404 by the same HTTP server"
+            yield row(PART, name, peer, ratios(own, nowhere), Goal(most=1.3))
+
+
+def _driving(server: Served, request: Request, number: int) -> Way:
+    def run() -> float:
+        before = server.cpu()
+        drive(server.port, [request] * number)
+        return (server.cpu() - before) / number * 1_000_000
+
+    return run
 
 
 @contextlib.contextmanager

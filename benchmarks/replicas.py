@@ -20,7 +20,7 @@ from fastmcp import FastMCP
 from benchmarks.load import Request, calls, drive, message
 from benchmarks.measure import Goal, Row, Scale, in_turns, ratios, row
 from benchmarks.served import ROOT, Served
-from benchmarks.servers import PASSWORD, echo
+from benchmarks.servers import HTTP, PASSWORD, echo
 from personal_auth import PersonalAuthProvider, open_store
 from tests.support import programs
 
@@ -124,7 +124,7 @@ def main() -> None:
         stateless_http=True,
         json_response=True,
         show_banner=False,
-        uvicorn_config={"access_log": False, "log_config": None, "ws": "none"},
+        uvicorn_config=HTTP,
     )
 
 

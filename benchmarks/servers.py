@@ -3,7 +3,8 @@
     PYTHONPATH=.:template/src .venv/bin/python -m benchmarks.servers gated 8050 STATE_DIR
 
 `gated` differs from `bare` in its provider alone; `noting` keeps the trail of calls beside, and
-`complete` has every middleware of a rendered server. STATE_DIR keeps the state and the trail.
+`complete` has every middleware of a rendered server. `empty` is no MCP server at all: a Starlette
+application without a route. STATE_DIR keeps the state and the trail.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
+import uvicorn
 from fastmcp import FastMCP
+from starlette.applications import Starlette
 
 PASSWORD = "a password that opens nothing"
 
@@ -72,10 +75,15 @@ def echo(text: str) -> str:
 
 
 KINDS = {"bare": bare, "gated": gated, "noting": noting, "complete": complete}
+EMPTY = "empty"
+HTTP: dict[str, Any] = {"access_log": False, "log_config": None, "ws": "none"}
 
 
 def main() -> None:
     kind, port, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+    if kind == EMPTY:
+        uvicorn.run(Starlette(), host="127.0.0.1", port=port, **HTTP)
+        return
     server = KINDS[kind](port, folder)
     server.tool(echo)
     server.run(
@@ -85,7 +93,7 @@ def main() -> None:
         stateless_http=True,
         json_response=True,
         show_banner=False,
-        uvicorn_config={"access_log": False, "log_config": None, "ws": "none"},
+        uvicorn_config=HTTP,
     )
 
 

@@ -6,6 +6,7 @@ lack() { command -v "$1" >/dev/null || missing="$missing $2"; }
 
 lack chromium "chromium fonts-dejavu-core"
 lack redis-server redis-server
+lack pgbouncer pgbouncer
 lack caddy caddy
 lack nginx nginx-light
 lack curl curl

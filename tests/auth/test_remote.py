@@ -263,6 +263,27 @@ def test_several_records_are_written_each_with_its_time_and_read_as_they_were_as
     using(url, work)
 
 
+@pytest.mark.parametrize("mode", ["transaction", "statement"])
+def test_behind_a_pooler_each_statement_may_run_in_another_session(
+    postgres: str, mode: str
+) -> None:
+    async def write_and_read(store: SharedStore, name: str) -> None:
+        for number in range(20):
+            puts = [Put(mode, f"{name}-{number}-{each}", {each: number}, 600) for each in "ab"]
+            await store.put_many(puts)
+            found = await store.get_many([(put.collection, put.key) for put in puts])
+            assert found == [put.value for put in puts]
+            assert await store.delete(puts[0].key, collection=mode)
+            assert await store.get(puts[0].key, collection=mode) is None
+
+    async def work(store: SharedStore) -> None:
+        await asyncio.gather(*(write_and_read(store, name) for name in "cdefghij"))
+        assert len(await store.all_keys(mode)) == 8 * 20
+
+    with programs.pgbouncer(postgres, mode) as through:
+        using(through, work)
+
+
 def test_of_many_at_once_one_writes_what_is_absent_and_one_deletes_it(url: str) -> None:
     async def work(store: SharedStore) -> None:
         others = [open_store(url) for _ in range(4)]

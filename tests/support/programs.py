@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -75,6 +76,36 @@ def postgres() -> Iterator[str]:
             yield f"postgresql://owner@127.0.0.1:{port}/postgres"
         finally:
             as_postgres(folder, tools / "pg_ctl", "-D", data, "-m", "immediate", "stop")
+
+
+@contextmanager
+def pgbouncer(behind: str, mode: str) -> Iterator[str]:
+    """Starts a pooler with two sessions before a PostgreSQL; yields the URL through it."""
+    program, port = need("pgbouncer"), free_port()
+    port_behind = urlsplit(behind).port
+    with tempfile.TemporaryDirectory(prefix="pgbouncer-") as folder:
+        config = Path(folder) / "pgbouncer.ini"
+        config.write_text(f"""[databases]
+        postgres = host=127.0.0.1 port={port_behind} user=owner
+        [pgbouncer]
+        listen_addr = 127.0.0.1
+        listen_port = {port}
+        unix_socket_dir =
+        auth_type = any
+        pool_mode = {mode}
+        default_pool_size = 2
+        """)
+        user: dict[str, Any] = {}
+        if os.geteuid() == 0:  # it refuses to run as root
+            user = {"user": "postgres", "extra_groups": []}
+            shutil.chown(folder, "postgres")
+        process = subprocess.Popen([program, "--quiet", str(config)], **user)
+        try:
+            wait_for(port)
+            yield behind.replace(f":{port_behind}/", f":{port}/")
+        finally:
+            process.terminate()
+            process.wait(10)
 
 
 @contextmanager

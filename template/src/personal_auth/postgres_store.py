@@ -85,7 +85,8 @@ WHERE application_name = $1 AND datname = current_database() AND pid <> pg_backe
 class _Knowing(asyncpg.Connection):  # type: ignore[misc]
     """Asks what a statement takes and gives before its first use, not before each.
 
-    Without names for statements, each use sends the statement itself along.
+    Without names for statements, each use sends the statement itself along. The driver has no
+    public way to this; should it rename what is overridden here, it asks each time again.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
