@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from personal_auth.statedir import STATE_FILE
+from personal_auth.statedir import STATE_FILE, StateDir
 from tests.support.site import CALLBACK, URL, App, Clock, Site, Visitor, approve, connect
 
 
@@ -75,6 +77,22 @@ def test_a_code_and_what_it_opens_are_on_disk_before_the_answer(site: Site) -> N
     stored = rows(site)
     assert answer.status_code == 200
     assert stored["live"] == {}
+    assert [len(stored[name]) for name in ("tokens", "refresh", "grants")] == [1, 1, 1]
+
+
+def test_a_redemption_that_cannot_be_written_leaves_no_connection(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = App.register(site)
+    code = approve(app)
+
+    with monkeypatch.context() as full:
+        full.setattr(StateDir, "write", Mock(side_effect=OSError(errno.ENOSPC, "full")))
+        answer = app.redeem(code)
+    connect(site)
+
+    stored = rows(site)
+    assert answer.status_code == 503
     assert [len(stored[name]) for name in ("tokens", "refresh", "grants")] == [1, 1, 1]
 
 

@@ -57,12 +57,18 @@ class Records:
             await asyncio.gather(*(self._bounded(self._put(put)) for put in puts))
 
     async def put_in_order(self, *steps: Sequence[Put]) -> None:
-        """Writes one step after the other, durably; in one file all of them together or none."""
-        if self._snapshot is not None:
-            await self.put(*(put for step in steps for put in step))
-        else:
+        """Writes new records, step after step, durably; in one file all of them or none."""
+        if self._snapshot is None:
             for step in steps:
                 await self.put(*step)
+            return
+        puts = [put for step in steps for put in step]
+        try:
+            await self.put(*puts)
+        except StoreUnavailable:
+            for put in puts:
+                self._snapshot.delete_soon(put.collection, put.key)
+            raise
 
     async def put_soon(self, put: Put) -> None:
         """Writes a record that is there when this returns, and durable a little later."""
