@@ -73,7 +73,9 @@ def rows(scale: Scale) -> Iterator[Row]:
             left = _bytes(server) - before
             yield from _costs(scale, name, size, ours, theirs, whole)
             bound = Goal(most=Limits().stored_clients * Limits().body_bytes if size else 0)
-            yield row(PART, f"bytes on disk after {name}, {many:,} times", "", [left], bound, "B")
+            yield row(
+                PART, f"bytes on disk after {name}, {many:,} times", "a limit", [left], bound, "B"
+            )
 
 
 def _costs(
@@ -94,7 +96,9 @@ def _costs(
     for count, own in ((some, at_some), (many, at_many)):
         flat = ratios(own, at_few)
         yield row(PART, f"{name} after {count:,}", f"after {few}", flat, Goal(most=1.2))
-    yield row(PART, f"{name} after {many:,}", "", [each / 1000 for each in at_many], Goal(1), "ms")
+    yield row(
+        PART, f"{name} after {many:,}", "a limit", [each / 1000 for each in at_many], Goal(1), "ms"
+    )
     for count, own, peer in ((few, at_few, whole_few), (some, at_some, whole_some)):
         yield row(PART, f"{name} after {count:,}", "the whole file", ratios(own, peer), Goal())
 

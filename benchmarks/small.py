@@ -48,7 +48,8 @@ def rows(scale: Scale) -> Iterator[Row]:
     yield _row("memory at its peak", peaks, "MiB", Goal(most=MEMORY))
     times, _ = times_as_many(complete, bare)
     name = "a call through all that a rendered server adds, calls in a second"
-    yield row("small", f"{UNDER}: {name}", "the same server without auth, there", times, Goal())
+    against = f"the same server without auth, on {UNDER}"
+    yield row("small", name, against, times, Goal())
 
 
 def limited() -> None:
@@ -81,4 +82,4 @@ def _calls_in_a_second(scale: Scale, server: Served, project: Path) -> float:
 
 
 def _row(name: str, figures: list[float], unit: str, goal: Goal = NO_GOAL) -> Row:
-    return row("small", f"{UNDER}: {name}", "", figures, goal, unit)
+    return row("small", name, f"on {UNDER}", figures, goal, unit)
