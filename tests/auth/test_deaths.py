@@ -10,6 +10,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -24,6 +25,7 @@ from personal_auth.owner import hash_password
 from tests.auth.test_adoption import ACCESS, REFRESH, reference_state
 from tests.support import deaths
 from tests.support.deaths import Clients, Event, Ledger
+from tests.support.memory import on_disk
 from tests.support.site import PASSWORD, URL, App, Clock, Site, approve
 from tests.support.site import ticket as ticket_of
 
@@ -31,6 +33,7 @@ ROOT = Path(__file__).parents[2]
 KILLS, KILLS_OVER_HTTP = 300, 20
 SEED = os.environ.get("DEATHS_SEED") or secrets.token_hex(4)
 FILE = "oauth_tokens.json"
+NEARER = {True: 0.8, False: 1.25}  # so kills come before a write and after it, on any machine
 
 
 class Nursery:
@@ -108,11 +111,18 @@ def temporary(state: Path) -> list[Path]:
     return [*state.glob(".*")]
 
 
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """A folder on a disk, where a write takes long enough to die in."""
+    with tempfile.TemporaryDirectory(prefix="deaths-", dir=on_disk()) as folder:
+        yield Path(folder)
+
+
 def test_everything_acknowledged_holds_after_each_of_hundreds_of_kills(
-    tmp_path: Path, nursery: Nursery, password: str
+    disk: Path, nursery: Nursery, password: str
 ) -> None:
     print(f"DEATHS_SEED={SEED}")
-    chance, state = random.Random(SEED), tmp_path / "state"
+    chance, state = random.Random(SEED), disk / "state"
     ledger, halves = signed_in(state, password), 0
     over_http = set(chance.sample(range(1, KILLS), KILLS_OVER_HTTP))
     for ledger.round in range(1, KILLS + 1):
@@ -214,14 +224,15 @@ async def answers(http: httpx.AsyncClient) -> None:
 
 
 def test_a_death_in_the_first_start_never_leaves_a_password_that_nobody_knows(
-    tmp_path: Path, nursery: Nursery
+    disk: Path, nursery: Nursery
 ) -> None:
-    chance, finished = random.Random(SEED), set()
+    chance, finished, latest = random.Random(SEED), set(), 0.12
     for number in range(25):
-        state = tmp_path / str(number)
+        state = disk / str(number)
         start = {"mode": "start", "state_dir": str(state), "password": None}
-        nursery.live_and_die(kill_after=chance.uniform(0.0, 0.12), **start)
+        nursery.live_and_die(kill_after=chance.uniform(0.0, latest), **start)
         finished.add((state / FILE).exists())
+        latest *= NEARER[(state / FILE).exists()]
         said = nursery.live_and_die(kill_after=None, **start)
         assert [event["do"] for event in said if event["do"] == "started"]
         assert not temporary(state)
@@ -241,18 +252,19 @@ def test_a_death_in_the_first_start_never_leaves_a_password_that_nobody_knows(
 
 
 def test_a_death_in_the_adoption_leaves_the_old_file_or_the_new_one(
-    tmp_path: Path, nursery: Nursery, password: str
+    disk: Path, nursery: Nursery, password: str
 ) -> None:
-    chance, finished = random.Random(SEED), set()
+    chance, finished, latest = random.Random(SEED), set(), 0.04
     old = json.dumps(reference_state(Clock()))
     for number in range(25):
-        state = tmp_path / str(number)
+        state = disk / str(number)
         state.mkdir()
         (state / FILE).write_text(old)
         start = {"mode": "start", "state_dir": str(state), "password": password}
-        nursery.live_and_die(kill_after=chance.uniform(0.0, 0.04), **start)
+        nursery.live_and_die(kill_after=chance.uniform(0.0, latest), **start)
         now = (state / FILE).read_text()
         finished.add(now != old)
+        latest *= NEARER[now != old]
         assert now == old or not {ACCESS, REFRESH} & set(json.loads(now)["rows"])
         if number % 8 == 0:
             server = site(state, password)

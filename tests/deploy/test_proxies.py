@@ -264,10 +264,13 @@ def test_a_large_text_arrives_and_one_too_large_is_refused_by_the_server(
     length = owner.call("myserver_measure", text="x" * 3_500_000)
     headers = {"authorization": f"Bearer {owner.access_token}"}
 
-    refused = owner.http.post("/mcp", content=b"x" * 4_500_000, headers=headers)
+    # The server answers before it has read all, which a proxy that is still sending may miss.
+    for _ in range(5):
+        refused = owner.http.post("/mcp", content=b"x" * 4_500_000, headers=headers)
+        if refused.status_code != 502:
+            break
 
     assert length["structuredContent"] == {"result": 3_500_000}
-    # The server answers before it has read all; Caddy, which is still sending, may miss that.
     missed = {502} if place.front.kind == "caddy" else set()
     assert refused.status_code in {413} | missed
     assert owner.call("myserver_measure", text="four")["structuredContent"] == {"result": 4}

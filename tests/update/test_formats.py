@@ -98,7 +98,7 @@ def later_release(releases: Releases) -> str:
             ' {"value": value, "expires": expires}',
             "row = [value, expires]",
         ),
-        replace(SNAPSHOT, '{head},"rows":', '{head},"records":'),
+        replace(SNAPSHOT, '"rows":{{', '"records":{{'),
         replace(SNAPSHOT, 'state["rows"].items()', "_records(state).items()"),
         replace(SNAPSHOT, 'row["value"], row.get("expires")', "*row"),
         replace(SNAPSHOT, "\ndef _check_version(", f"{OLDER_ROWS.lstrip()}def _check_version("),

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from personal_auth.addresses import caller
 from personal_auth.errors import Refused
@@ -121,7 +122,7 @@ def listen(listener: Listener) -> Callable[[], None]:
     return lambda: listeners.remove(listener)
 
 
-def record(event: Event, note: str = "", **fields: str | int) -> None:
+def record(event: Event, note: str = "", **fields: str | int | Path) -> None:
     """Logs one event on one line; values are cut and made printable, so none can forge a line."""
     if event in budgets:
         held_back = budgets[event].spend(time.monotonic())
@@ -130,7 +131,7 @@ def record(event: Event, note: str = "", **fields: str | int) -> None:
         fields = {**fields, "not_logged_before": held_back} if held_back else fields
     if caller.get():
         fields["address"] = caller.get()
-    shown = {name: _safe(str(value)) for name, value in fields.items()}
+    shown = {name: _safe(value) for name, value in fields.items()}
     words = [f"[{event}]", *([note] if note else []), *(f"{k}={v}" for k, v in shown.items())]
     level = logging.WARNING if event in WARNINGS else logging.INFO
     logger.log(level, "%s", " ".join(words), extra={"event": {"event": str(event), **shown}})
@@ -146,8 +147,9 @@ def refused(error: Refused, **fields: str) -> None:
     record(Event.REFUSED, error.description, why=error.code, **fields)
 
 
-def _safe(value: str) -> str:
-    text = value[:FIELD_CHARS]
+def _safe(value: str | int | Path) -> str:
+    # A path is the owner's own, and of no use when it is cut.
+    text = str(value) if isinstance(value, Path) else str(value)[:FIELD_CHARS]
     if not text.isprintable() or " " in text:
         text = "".join(c if c.isprintable() and c != " " else "_" for c in text)
     return text or "-"

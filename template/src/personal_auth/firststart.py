@@ -131,7 +131,7 @@ class FirstStart:
         audit.record(
             Event.PASSWORD_MADE,
             "A password was generated; the file with it is removed at the first sign-in.",
-            file=str(self._state_dir.password_file),
+            file=self._state_dir.password_file,
         )
 
     def forget(self) -> None:
