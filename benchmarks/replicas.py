@@ -20,7 +20,7 @@ from fastmcp import FastMCP
 from benchmarks.load import Request, calls, drive, message
 from benchmarks.measure import Goal, Row, Scale, in_turns, ratios, row
 from benchmarks.served import ROOT, Served
-from benchmarks.servers import HTTP, PASSWORD, echo
+from benchmarks.servers import PASSWORD, run
 from personal_auth import PersonalAuthProvider, open_store
 from tests.support import programs
 
@@ -115,17 +115,7 @@ def rows(scale: Scale) -> Iterator[Row]:
 def main() -> None:
     port, public, folder, url = sys.argv[1:]
     auth = provider(int(public), Path(folder), url)
-    server: FastMCP[None] = FastMCP("measured", auth=auth)
-    server.tool(echo)
-    server.run(
-        transport="streamable-http",
-        host="127.0.0.1",
-        port=int(port),
-        stateless_http=True,
-        json_response=True,
-        show_banner=False,
-        uvicorn_config=HTTP,
-    )
+    run(FastMCP("measured", auth=auth), int(port))
 
 
 if __name__ == "__main__":

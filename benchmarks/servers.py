@@ -85,6 +85,11 @@ def main() -> None:
         uvicorn.run(Starlette(), host="127.0.0.1", port=port, **HTTP)
         return
     server = KINDS[kind](port, folder)
+    run(server, port)
+
+
+def run(server: FastMCP[Any], port: int) -> None:
+    """Serves stateless JSON on a port, with the tool that is called."""
     server.tool(echo)
     server.run(
         transport="streamable-http",
