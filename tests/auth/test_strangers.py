@@ -114,6 +114,16 @@ def test_our_own_and_loopback_origins_may_call(site: Site, origin: str) -> None:
     assert answer.headers["access-control-allow-origin"] == origin
 
 
+def test_what_one_page_may_read_of_a_refusal_the_next_may_not(site: Site) -> None:
+    of_a_page = site.visitor().post("/mcp", headers={"origin": "http://localhost:6274"})
+    of_none = site.visitor().post("/mcp")
+
+    assert (of_a_page.status_code, of_none.status_code) == (401, 401)
+    assert of_a_page.headers["access-control-allow-origin"] == "http://localhost:6274"
+    assert "access-control-allow-origin" not in of_none.headers
+    assert of_a_page.headers["www-authenticate"] == of_none.headers["www-authenticate"]
+
+
 @pytest.mark.parametrize(
     "headers",
     [
