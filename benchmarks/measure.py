@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-LEAST_RUNS = 5
-
 Way = Callable[[], float]
 """Does some work once and returns what it took, in any unit."""
 
@@ -92,22 +90,6 @@ def in_turns(scale: Scale, *ways: Way) -> list[list[float]]:
 def ratios(ours: Sequence[float], peers: Sequence[float]) -> list[float]:
     """Returns the ratios of figures that were taken in turns, pair by pair."""
     return [our / peer for our, peer in zip(ours, peers, strict=True)]
-
-
-def timed(call: Callable[[], object], number: int, clock: Callable[[], float]) -> Way:
-    """Returns a way that makes a call many times and answers the microseconds that one takes.
-
-    `clock` is `time.perf_counter` where the work waits for something, `time.process_time` where it
-    is the processor's alone.
-    """
-
-    def run() -> float:
-        began = clock()
-        for _ in range(number):
-            call()
-        return (clock() - began) / number * 1_000_000
-
-    return run
 
 
 CPU, WALL = time.process_time, time.perf_counter

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import copier
 
-from tests.support.copying import lighter
+from tests.support.copying import AS_A_PERSON, lighter
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -73,16 +73,7 @@ def questions_alone(target: Path) -> Path:
 def copy(source: Path, target: Path, *, vcs_ref: str = "HEAD", **answers: object) -> None:
     """Render as `copier copy --defaults` does, without --trust."""
     with lighter():
-        copier.run_copy(
-            str(source),
-            target,
-            data=answers,
-            vcs_ref=vcs_ref,
-            defaults=True,
-            quiet=True,
-            unsafe=False,
-            settings=copier.Settings(),
-        )
+        copier.run_copy(str(source), target, data=answers, vcs_ref=vcs_ref, **AS_A_PERSON)
 
 
 def files(project: Path) -> list[Path]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from copier import _main, _template
+from copier import Settings, _main, _template
 from copier._jinja_ext import SandboxedEnvironment
 
 _compiled: dict[tuple[object, ...], Any] = {}
@@ -60,6 +60,15 @@ def _sync(worker: Any, path: Path, mode: int) -> None:
         vars(worker)["git_looks"] = said.strip() != "false"
     if not vars(worker)["git_looks"]:
         _main_sync(worker, path, mode)
+
+
+AS_A_PERSON: dict[str, Any] = {
+    "defaults": True,
+    "quiet": True,
+    "unsafe": False,
+    "settings": Settings(),
+}
+"""How Copier is run: with the answers that are not given by default, and without --trust."""
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import yaml
 from personal_auth.version import __version__
 from tests.generate.project import ROOT, commit_all, copy_working_tree, git
 from tests.support import forks
-from tests.support.copying import lighter
+from tests.support.copying import AS_A_PERSON, lighter
 
 ANSWERS = Path(__file__).with_name("answers")  # what a project of each release has stored
 UNREAD = "tests/"  # left out: the template does not read it, and each update would copy it
@@ -152,16 +152,7 @@ def configure(alter: Callable[[dict[str, Any]], Any]) -> Change:
 def update(project: Path, *, to: str | None = None, **answers: object) -> None:
     """Updates as `copier update --defaults` does, without --trust."""
     with lighter():
-        copier.run_update(
-            project,
-            data=answers,
-            vcs_ref=to,
-            defaults=True,
-            overwrite=True,
-            quiet=True,
-            unsafe=False,
-            settings=copier.Settings(),
-        )
+        copier.run_update(project, data=answers, vcs_ref=to, overwrite=True, **AS_A_PERSON)
 
 
 def told(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -171,7 +171,7 @@ class Front:
     def _unauthorized(self, error: InvalidToken | None, request: Headers) -> Response:
         too_much = len(request.get(b"content-length", b"")) > len(str(self._limits.body_bytes))
         close = too_much or b"transfer-encoding" in request
-        return _unauthorized(self._challenge, error and error.description, close)
+        return _challenging(self._challenge, error and error.description, close)
 
 
 class UriTooLong(RequestTooLarge):
@@ -181,7 +181,7 @@ class UriTooLong(RequestTooLarge):
 
 
 @lru_cache(maxsize=32)  # the descriptions are few, and none holds what a caller wrote
-def _unauthorized(challenge: str, description: str | None, close: bool) -> Response:
+def _challenging(challenge: str, description: str | None, close: bool) -> Response:
     """Answers 401 with the challenge (RFC 6750 §3, RFC 9728 §5.1); no description, no error."""
     if description is None:
         body = {"error": "unauthorized", "error_description": "An access token is needed."}

@@ -97,6 +97,7 @@ class SnapshotStore:
             StartRefused: It is not ours, a later version wrote it, or it is damaged.
         """
         self._rows.clear()
+        self._soonest = math.inf
         if state is None:
             return
         for collection, key, row in list(snapshot.read(state)):
@@ -111,9 +112,7 @@ class SnapshotStore:
     def peek(self, collection: str, key: str) -> Record | None:
         """Returns a live record without leaving the event loop. It must not be altered."""
         row = self._rows.get(collection, {}).get(key)
-        if row is None or (row.expires is not None and row.expires <= self._clock()):
-            return None
-        return row.value
+        return row.value if row is not None and row.live(self._clock()) else None
 
     def values(self, collection: str) -> list[Record]:
         """Returns the live records of a collection. They must not be altered."""
