@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -1145,3 +1146,26 @@ def test_what_is_written_soon_is_there_when_it_returns_on_any_store() -> None:
     run(Records(store).put_soon(Put("some", "key", {"value": 1})))
 
     assert store.rows == {("some", "key"): {"value": 1}}
+
+
+def test_nobody_is_told_of_a_connection_before_it_is_on_disk() -> None:
+    broken = False
+
+    def save(raw: bytes) -> None:
+        if broken:
+            raise OSError(errno.ENOSPC, "full")
+
+    async def work() -> list[Any]:
+        nonlocal broken
+        grants = grants_over(SnapshotStore(save), Clock())
+        code = await grants.codes.issue(approval("a page"))
+        assert code is not None
+        broken = True
+        redeemed = grants.redeem(code, CLIENT, CALLBACK, VERIFIER)
+        again = grants.codes.issue(approval("a page"))
+        return list(await asyncio.gather(redeemed, again, return_exceptions=True))
+
+    redeemed, again = asyncio.run(work())
+
+    assert isinstance(redeemed, StoreUnavailable)
+    assert isinstance(again, StoreUnavailable)

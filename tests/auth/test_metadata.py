@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+from starlette.routing import Match
+
+from tests.support.asgi import AppServer
 from tests.support.site import CALLBACK, URL, Site
 
 KNOWN = "/.well-known"
@@ -53,6 +57,24 @@ def test_a_trailing_slash_in_the_setting_does_not_reach_the_issuer(site: Site) -
     site.restart(base_url=f"{URL}/")
 
     assert site.visitor().get(SERVER[0]).json()["issuer"] == URL
+
+
+def test_an_app_that_serves_the_metadata_at_its_root_serves_nothing_else_of_ours(
+    tmp_path: Path,
+) -> None:
+    server = AppServer(tmp_path / "state")
+    try:
+        routes = server.provider.get_well_known_routes("/mcp")
+    finally:
+        server.stop()
+
+    def served(method: str, path: str) -> bool:
+        scope = {"type": "http", "method": method, "path": path}
+        return any(route.matches(scope)[0] is Match.FULL for route in routes)
+
+    assert all(served("GET", path) for path in [*SERVER, *RESOURCE])
+    others = [("POST", "/token"), ("POST", "/register"), ("GET", "/authorize"), ("GET", "/owner")]
+    assert not any(served(*other) for other in others)
 
 
 def test_nothing_else_below_well_known_is_json_404(shared_site: Site) -> None:

@@ -7,9 +7,11 @@ import socket
 from pathlib import Path
 
 import pytest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from personal_auth import Limits
 from personal_auth.sealing import Sealer, to_text
+from tests.support.asgi import AppServer
 from tests.support.site import CALLBACK, PASSWORD, URL, App, Clock, Site, Visitor, approve
 from tests.support.site import ticket as ticket_of
 
@@ -122,6 +124,28 @@ def test_what_one_page_may_read_of_a_refusal_the_next_may_not(site: Site) -> Non
     assert of_a_page.headers["access-control-allow-origin"] == "http://localhost:6274"
     assert "access-control-allow-origin" not in of_none.headers
     assert of_a_page.headers["www-authenticate"] == of_none.headers["www-authenticate"]
+
+
+def test_what_is_around_the_app_changes_one_refusal_and_not_the_next(tmp_path: Path) -> None:
+    def marking(app: ASGIApp) -> ASGIApp:
+        async def marked(scope: Scope, receive: Receive, send: Send) -> None:
+            async def sending(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    message["headers"].append((b"x-mark", b"mine"))
+                await send(message)
+
+            await app(scope, receive, sending)
+
+        return marked
+
+    server = AppServer(tmp_path / "state", around=marking)
+    try:
+        answers = [server.visitor().post("/mcp") for _ in range(3)]
+    finally:
+        server.stop()
+
+    assert [answer.status_code for answer in answers] == [401] * 3
+    assert [answer.headers.get_list("x-mark") for answer in answers] == [["mine"]] * 3
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from personal_auth import Limits
 from personal_auth.statedir import STATE_FILE, StateDir
 from tests.support.site import CALLBACK, URL, App, Clock, Site, Visitor, approve, connect
 
@@ -78,6 +79,21 @@ def test_a_code_and_what_it_opens_are_on_disk_before_the_answer(site: Site) -> N
     assert answer.status_code == 200
     assert stored["live"] == {}
     assert [len(stored[name]) for name in ("tokens", "refresh", "grants")] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("verifier", [None, "A" * 43], ids=["too late", "and wrong"])
+def test_a_code_that_was_refused_stays_refused_when_the_clock_goes_back(
+    site: Site, clock: Clock, verifier: str | None
+) -> None:
+    app = App.register(site)
+    code = approve(app)
+
+    clock.now += 2 * Limits().code_seconds + 1
+    late = app.redeem(code, **({"code_verifier": verifier} if verifier else {}))
+    clock.now -= 2 * Limits().code_seconds
+    again = app.redeem(code)
+
+    assert [answer.json()["error"] for answer in (late, again)] == ["invalid_grant"] * 2
 
 
 def test_a_redemption_that_cannot_be_written_leaves_no_connection(

@@ -171,10 +171,10 @@ def test_a_revocation_is_one_durable_write_and_one_for_what_is_beside_the_grant(
     assert work.written() == []
 
 
-def test_a_call_is_compared_with_one_route_before_its_own(work: Work) -> None:
+def test_a_call_is_compared_with_two_routes_before_its_own(work: Work) -> None:
     paths = [route.path for route in work.server.app.routes]
 
-    assert paths.index("/mcp") == 1
+    assert paths.index("/mcp") == 2
 
 
 def test_nothing_that_strangers_ask_is_written(work: Work) -> None:

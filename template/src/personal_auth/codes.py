@@ -77,6 +77,7 @@ class Codes:
         if grant is not None and grant["epoch"] == epoch:
             if approval.read_only and not grant.get("read_only", False):
                 await self._connections.narrow(gid, True)
+            await self._records.settle()  # it may be taken back until then
             return None
         if known is not None:
             if live is None or known["epoch"] != epoch or self._clock() > known["exp"]:

@@ -56,8 +56,8 @@ def refusal(error: Refused) -> JSONResponse:
 class Places(Route):
     """Many routes of one address each, found by that address.
 
-    The framework asks every route in turn, those of auth before the one of MCP, at every call. By
-    the first route's address it finds out whether the resource's metadata are served.
+    The framework asks every route in turn, those of auth before the one of MCP, at every call. It
+    knows the metadata, which alone may be served elsewhere too, by the address of the first.
     """
 
     def __init__(self, routes: Sequence[Route]) -> None:
@@ -92,8 +92,8 @@ class Endpoints:
         self._can_narrow = can_narrow
         self._clock = clock
 
-    def routes(self) -> list[Route]:
-        """Returns the routes, metadata at every place where a client may look for it."""
+    def metadata(self) -> list[Route]:
+        """Returns the metadata's routes, at every place where a client may look for it."""
         server, path = _published(self.server_metadata), MCP_PATH
         resource = _published(self.resource_metadata)
         known = "/.well-known"
@@ -104,6 +104,11 @@ class Endpoints:
             Route(f"{known}/oauth-authorization-server{path}", server),
             Route(f"{known}/openid-configuration", server),
             Route(f"{known}/openid-configuration{path}", server),
+        ]
+
+    def routes(self) -> list[Route]:
+        """Returns the other routes."""
+        return [
             Route("/register", _refusing(self._register), methods=["POST"]),
             Route("/token", _refusing(self._token), methods=["POST"]),
             Route("/revoke", _refusing(self._revoke), methods=["POST"]),

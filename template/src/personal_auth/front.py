@@ -180,6 +180,15 @@ class UriTooLong(RequestTooLarge):
     status = 414
 
 
+class Kept(JSONResponse):
+    """One answer for many, who get headers of their own: whatever wraps the app may change them."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start = {"type": "http.response.start", "status": self.status_code}
+        await send({**start, "headers": [*self.raw_headers]})
+        await send({"type": "http.response.body", "body": self.body})
+
+
 @lru_cache(maxsize=32)  # the descriptions are few, and none holds what a caller wrote
 def _challenging(challenge: str, description: str | None, close: bool) -> Response:
     """Answers 401 with the challenge (RFC 6750 §3, RFC 9728 §5.1); no description, no error."""
@@ -192,7 +201,7 @@ def _challenging(challenge: str, description: str | None, close: bool) -> Respon
     headers = {"WWW-Authenticate": f"Bearer {challenge}", "Cache-Control": "no-store"}
     if close:
         headers["Connection"] = "close"  # who is not let in need not send all that
-    return JSONResponse(body, 401, headers)
+    return Kept(body, 401, headers)
 
 
 def _is_open(path: str) -> bool:

@@ -211,7 +211,7 @@ class PersonalAuthProvider(AuthProvider):
             Route(AUTHORIZE_PATH, consent.serve, methods=["GET", "POST"]),
             Route(OWNER_PATH, owner_page.serve, methods=["GET", "POST"]),
         ]
-        return [Places(routes)]
+        return [Places(endpoints.metadata()), Places(routes)]
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """Returns what FastMCP knows of a live access token, None for any other."""

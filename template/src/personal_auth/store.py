@@ -126,9 +126,9 @@ class SnapshotStore:
 
     def delete_soon(self, collection: str, key: str) -> bool:
         """Deletes from memory now and from the disk as `put_soon` writes; True exactly once."""
-        found = self.peek(collection, key) is not None
+        row = self._rows.get(collection, {}).pop(key, None)
+        found = row is not None and row.live(self._clock())
         if found:
-            del self._rows[collection][key]
             self._version += 1
             self._write_later()
         return found
@@ -257,8 +257,9 @@ class SnapshotStore:
 
     def _forget_expired(self) -> None:
         now = self._clock()
-        for name, rows in self._rows.items():
-            self._rows[name] = {key: row for key, row in rows.items() if row.live(now)}
+        for rows in self._rows.values():
+            for key in [key for key, row in rows.items() if not row.live(now)]:
+                del rows[key]
         left = (row.expires for rows in self._rows.values() for row in rows.values())
         self._soonest = min((at for at in left if at is not None), default=math.inf)
 
