@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import logging
+import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, SupportsFloat
 
@@ -1149,20 +1150,26 @@ def test_what_is_written_soon_is_there_when_it_returns_on_any_store() -> None:
 
 
 def test_nobody_is_told_of_a_connection_before_it_is_on_disk() -> None:
-    broken = False
+    full, asked_again = False, threading.Event()
 
     def save(raw: bytes) -> None:
-        if broken:
+        if full:
+            asked_again.wait(10)
             raise OSError(errno.ENOSPC, "full")
 
     async def work() -> list[Any]:
-        nonlocal broken
-        grants = grants_over(SnapshotStore(save), Clock())
+        nonlocal full
+        store = SnapshotStore(save)
+        grants = grants_over(store, Clock())
         code = await grants.codes.issue(approval("a page"))
         assert code is not None
-        broken = True
-        redeemed = grants.redeem(code, CLIENT, CALLBACK, VERIFIER)
-        again = grants.codes.issue(approval("a page"))
+        full = True
+        redeemed = asyncio.create_task(grants.redeem(code, CLIENT, CALLBACK, VERIFIER))
+        while store.peek("grants", grants.codes.id_of("a page")) is None:
+            await asyncio.sleep(0)
+        again = asyncio.create_task(grants.codes.issue(approval("a page")))
+        await asyncio.sleep(0)
+        asked_again.set()
         return list(await asyncio.gather(redeemed, again, return_exceptions=True))
 
     redeemed, again = asyncio.run(work())
