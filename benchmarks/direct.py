@@ -17,6 +17,13 @@ from tests.support.asgi import HOST, Answer, AppLoop, Header, ask, http_scope
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 """Runs a coroutine to its end on the event loop of what is measured."""
 
+AS_GENERATED: dict[str, Any] = {
+    "stateless_http": True,
+    "json_response": True,
+    "host_origin_protection": False,
+}
+"""How a rendered server serves: the provider looks at the Host and Origin itself."""
+
 JSON = (b"content-type", b"application/json")
 FORM = (b"content-type", b"application/x-www-form-urlencoded")
 MCP = (JSON, (b"accept", b"application/json, text/event-stream"))

@@ -39,7 +39,7 @@ KEPT = ("grants", "tokens", "refresh")
 class InMemory(SnapshotStore):
     """A store whose changes go nowhere."""
 
-    async def flush(self) -> None:
+    async def flush(self, seconds: float | None = None) -> None:
         pass
 
 

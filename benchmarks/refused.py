@@ -22,7 +22,7 @@ from fastmcp.server.auth.providers.in_memory import InMemoryOAuthProvider
 from fastmcp.utilities.logging import configure_logging
 from starlette.applications import Starlette
 
-from benchmarks.direct import MCP, asking, scope_of
+from benchmarks.direct import AS_GENERATED, MCP, asking, scope_of
 from benchmarks.load import Request, drive, message
 from benchmarks.measure import Goal, Row, Scale, Way, in_turns, ratios, row
 from benchmarks.served import Served, serve
@@ -105,8 +105,8 @@ def _driving(server: Served, request: Request, number: int) -> Way:
 @contextlib.contextmanager
 def _servers(folder: Path) -> Iterator[Servers]:
     peer = FastMCP("peer", auth=InMemoryOAuthProvider(base_url=URL))
-    app = peer.http_app(stateless_http=True, json_response=True, host_origin_protection=False)
-    servers = Servers(AppServer(folder / "state"), AppLoop(app), AppLoop(Starlette()))
+    ours = AppServer(folder / "state", http=AS_GENERATED)
+    servers = Servers(ours, AppLoop(peer.http_app(**AS_GENERATED)), AppLoop(Starlette()))
     try:
         yield servers
     finally:

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from benchmarks.load import Request, Unexpected, drive, message
-from benchmarks.servers import EMPTY, PASSWORD, provider
+from benchmarks.servers import BARE, EMPTY, OPEN, PASSWORD, provider
 from tests.generate.project import copy, snapshot
 from tests.support.process import MAIN
 from tests.support.programs import free_port
@@ -131,7 +131,7 @@ def serve(kind: str, folder: Path, **options: Any) -> Served:
     """
     folder.mkdir(exist_ok=True)
     port = port_of(folder)
-    access = None if kind in ("bare", EMPTY) else token(folder)
+    access = None if kind in (BARE, OPEN, EMPTY) else token(folder)
     first = message(port, "ping", token=access, status=404 if kind == EMPTY else 200)
     command = ["-m", "benchmarks.servers", kind, str(port), str(folder)]
     return Served(command, port, folder, path=[ROOT, ROOT / "template/src"], first=first, **options)

@@ -2,9 +2,12 @@
 
     PYTHONPATH=.:template/src .venv/bin/python -m benchmarks.servers gated 8050 STATE_DIR
 
-`gated` differs from `bare` in its provider alone; `noting` keeps the trail of calls beside, and
-`complete` has every middleware of a rendered server. `empty` is no MCP server at all: a Starlette
-application without a route. STATE_DIR keeps the state and the trail.
+`bare` is a FastMCP server as it comes. The others are served as a rendered server is: Python's
+garbage collector passes over what starting made, and the Host and Origin are looked at by the
+provider, not by FastMCP. `open` has no auth, and `gated` differs from it in its provider alone;
+`noting` keeps the trail of calls beside, and `complete` has every middleware of a rendered server.
+`empty` is no MCP server at all: a Starlette application without a route. STATE_DIR keeps the state
+and the trail.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from starlette.applications import Starlette
 PASSWORD = "a password that opens nothing"
 
 
-def bare(port: int, folder: Path) -> FastMCP[Any]:
+def without_auth(port: int, folder: Path) -> FastMCP[Any]:
     """Returns a server without auth."""
     return FastMCP("measured")
 
@@ -74,8 +77,14 @@ def echo(text: str) -> str:
     return text
 
 
-KINDS = {"bare": bare, "gated": gated, "noting": noting, "complete": complete}
-EMPTY = "empty"
+BARE, OPEN, EMPTY = "bare", "open", "empty"
+KINDS = {
+    BARE: without_auth,
+    OPEN: without_auth,
+    "gated": gated,
+    "noting": noting,
+    "complete": complete,
+}
 HTTP: dict[str, Any] = {"access_log": False, "log_config": None, "ws": "none"}
 
 
@@ -85,10 +94,16 @@ def main() -> None:
         uvicorn.run(Starlette(), host="127.0.0.1", port=port, **HTTP)
         return
     server = KINDS[kind](port, folder)
-    run(server, port)
+    if kind == BARE:
+        run(server, port)
+    else:
+        from personal_server.app import settle
+
+        settle()
+        run(server, port, host_origin_protection=False)
 
 
-def run(server: FastMCP[Any], port: int) -> None:
+def run(server: FastMCP[Any], port: int, **options: Any) -> None:
     """Serves stateless JSON on a port, with the tool that is called."""
     server.tool(echo)
     server.run(
@@ -99,6 +114,7 @@ def run(server: FastMCP[Any], port: int) -> None:
         json_response=True,
         show_banner=False,
         uvicorn_config=HTTP,
+        **options,
     )
 
 

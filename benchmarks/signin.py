@@ -31,7 +31,7 @@ from fastmcp import FastMCP
 from fastmcp.server.auth.providers.in_memory import InMemoryOAuthProvider
 from mcp.server.auth.settings import ClientRegistrationOptions
 
-from benchmarks.direct import FORM, JSON, MCP, form_of, json_of, send
+from benchmarks.direct import AS_GENERATED, FORM, JSON, MCP, form_of, json_of, send
 from benchmarks.measure import CPU, WALL, Goal, Row, Scale, in_turns, ratios, row
 from personal_auth.statedir import StateDir
 from tests.support.asgi import Answer, AppLoop, AppServer
@@ -80,7 +80,7 @@ def rows(scale: Scale) -> Iterator[Row]:
 
 
 def _ours(folder: Path) -> AppServer:
-    return AppServer(folder / secrets.token_hex(8))
+    return AppServer(folder / secrets.token_hex(8), http=AS_GENERATED)
 
 
 def _theirs() -> AppLoop:
@@ -89,7 +89,7 @@ def _theirs() -> AppLoop:
         "peer", auth=InMemoryOAuthProvider(base_url=URL, client_registration_options=options)
     )
     peer.tool(lambda: "pong", name="ping", description="Answers pong.")
-    return AppLoop(peer.http_app(stateless_http=True, json_response=True))
+    return AppLoop(peer.http_app(**AS_GENERATED))
 
 
 def _signing_in(

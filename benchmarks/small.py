@@ -41,12 +41,12 @@ def rows(scale: Scale) -> Iterator[Row]:
                 signed_in.append(_sign_in(server))
                 called.append(_calls_in_a_second(scale, server, project))
                 peaks.append(server.peak())
-        bare, complete = taken(scale, place, "bare", "complete", prepared=limited)
+        without, complete = taken(scale, place, "open", "complete", prepared=limited)
     yield _row("start to first answer", starts, "s")
     yield _row("sign-in, register to tokens, with the password's hash", signed_in, "s")
     yield _row("calls of a tool that lists notes, in a second", called, "")
     yield _row("memory at its peak", peaks, "MiB", Goal(most=MEMORY))
-    times, _ = times_as_many(complete, bare)
+    times, _ = times_as_many(complete, without)
     name = "a call through all that a rendered server adds, calls in a second"
     against = f"the same server without auth, on {UNDER}"
     yield row("small", name, against, times, Goal())

@@ -1162,12 +1162,14 @@ def test_nobody_is_told_of_a_connection_before_it_is_on_disk() -> None:
         store = SnapshotStore(save)
         grants = grants_over(store, Clock())
         code = await grants.codes.issue(approval("a page"))
+        await grants.codes.settle()
         assert code is not None
         full = True
         redeemed = asyncio.create_task(grants.redeem(code, CLIENT, CALLBACK, VERIFIER))
         while store.peek("grants", grants.codes.id_of("a page")) is None:
             await asyncio.sleep(0)
-        again = asyncio.create_task(grants.codes.issue(approval("a page")))
+        assert await grants.codes.issue(approval("a page")) is None
+        again = asyncio.create_task(grants.codes.settle())
         await asyncio.sleep(0)
         asked_again.set()
         return list(await asyncio.gather(redeemed, again, return_exceptions=True))

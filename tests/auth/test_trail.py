@@ -100,7 +100,7 @@ def test_entries_are_found_by_time_by_connection_and_by_kind(make: Callable[...,
     assert [entry.event for entry in kept.read(kind="gate")] == ["connection_revoked"]
 
 
-def test_a_hundred_entries_are_one_commit_by_a_thread_of_its_own(
+def test_a_hundred_entries_are_two_statements_and_a_commit_by_a_thread_of_its_own(
     make: Callable[..., Trail], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     did: list[tuple[str, int]] = []
@@ -121,7 +121,7 @@ def test_a_hundred_entries_are_one_commit_by_a_thread_of_its_own(
     assert kept.flush()
 
     assert [sql for sql, _ in did].count("COMMIT") == 1
-    assert len([sql for sql, _ in did if sql.startswith("INSERT")]) == 100
+    assert len([sql for sql, _ in did if sql.startswith("INSERT")]) == 2
     assert threading.get_ident() not in {thread for _, thread in did}
     assert len(kept.read(limit=1000)) == 100
 
@@ -509,7 +509,8 @@ db = file._db
 db.execute("PRAGMA cache_size = 1")
 db.execute("BEGIN IMMEDIATE")
 for number in range(500):
-    db.execute(trailfile.INSERT, trailfile._row(Entry(2.0, "call", tool="lost", client="x" * 100)))
+    lost = Entry(2.0, "call", tool="lost", client="x" * 100)
+    db.execute(trailfile.INSERT + trailfile.ROW, trailfile._row(lost))
 os.kill(os.getpid(), signal.SIGKILL)
 """
 

@@ -113,7 +113,7 @@ class Clients:
     async def keep(self, client: Client) -> None:
         """Makes a client that the owner approved outlive its registration or its document."""
         if client.id.startswith(STORED) or client.verified_host is not None:
-            await self._records.put(Put("clients", digest(client.id), client.to_record()))
+            await self._records.put_soon(Put("clients", digest(client.id), client.to_record()))
 
     async def has_moved(self, client: Client) -> bool:
         """Tells whether a client's redirect URIs are others than when the owner approved it."""

@@ -61,8 +61,8 @@ class Codes:
     async def issue(self, approval: Approval) -> str | None:
         """Returns the code of an approved consent page; the same one when approved again.
 
-        The narrower of two approvals holds. Returns None when the client is connected already. A
-        code lives `Limits.code_seconds`.
+        Nobody is to be told of it before `settle`. The narrower of two approvals holds. Returns
+        None when the client is connected already. A code lives `Limits.code_seconds`.
 
         Raises:
             TicketRefused: The code was claimed, expired or revoked without a connection.
@@ -77,7 +77,6 @@ class Codes:
         if grant is not None and grant["epoch"] == epoch:
             if approval.read_only and not grant.get("read_only", False):
                 await self._connections.narrow(gid, True)
-            await self._records.settle()  # it may be taken back until then
             return None
         if known is not None:
             if live is None or known["epoch"] != epoch or self._clock() > known["exp"]:
@@ -86,8 +85,7 @@ class Codes:
                 )
             if approval.read_only and not known.get("read_only", False):
                 left = self._limits.code_memory_seconds
-                await self._records.put(Put("codes", key, {**known, "read_only": True}, left))
-            await self._records.settle()  # the first attempt may have failed at this
+                await self._records.put_soon(Put("codes", key, {**known, "read_only": True}, left))
             return code
         record: Record = {
             "gid": gid,
@@ -102,8 +100,16 @@ class Codes:
         }
         memory = self._limits.code_memory_seconds
         live_put = Put("live", key, {}, 2 * self._limits.code_seconds)
-        await self._records.put(Put("codes", key, record, memory), live_put)
+        await self._records.put_soon(Put("codes", key, record, memory), live_put)
         return code
+
+    async def settle(self) -> None:
+        """Returns once what `issue` found or made is durable: until then it may be taken back.
+
+        Raises:
+            StoreUnavailable: It is not.
+        """
+        await self._records.settle()
 
     async def withdraw(self, nonce: str) -> None:
         """Burns the code of a consent page that was approved and then denied, if it waits yet."""

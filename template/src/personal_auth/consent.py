@@ -38,7 +38,7 @@ from personal_auth.identity import Identity
 from personal_auth.limits import Limits
 from personal_auth.pages import Pages, Reading, with_wait
 from personal_auth.scopes import ALL
-from personal_auth.store import in_background
+from personal_auth.store import Record, in_background
 from personal_auth.tickets import START_AGAIN, Tickets, Wish
 
 PATH = "/authorize"
@@ -161,16 +161,14 @@ class Consent:
             return await self._denied(wish, proven)
         read_only = form.get("read_only") is not None
         if proven:
-            return await self._approved(wish, read_only)
+            return await self._approved(request, wish, None, read_only=read_only)
         try:
             proof = await self._browser.sign_in(request, form, _bound_to(browser, text))
         except (WrongPassword, WrongPasskey, TooManyAttempts) as error:
             if isinstance(error, TooManyAttempts):  # a wrong one is in the log already
                 audit.refused(error, at=PATH)
             return await self._page(request, wish, browser, text, error, read_only=read_only)
-        response = await self._approved(wish, read_only)
-        await self._browser.remember(request, response, PATH, proof)
-        return response
+        return await self._approved(request, wish, proof, read_only=read_only)
 
     def _reading(self, wish: Wish, *, chosen: bool) -> Reading:
         offered = self._can_narrow()
@@ -184,7 +182,10 @@ class Consent:
             return Reading.NOT_OFFERED
         return Reading.CHOSEN if chosen else Reading.OFFERED
 
-    async def _approved(self, wish: Wish, read_only: bool) -> Response:
+    async def _approved(
+        self, request: Request, wish: Wish, proof: Record | None, *, read_only: bool
+    ) -> Response:
+        """Answers an approval; by `proof`, if there is one, the browser is known from now on."""
         approval = Approval(
             wish.client,
             wish.redirect.uri,
@@ -194,16 +195,27 @@ class Consent:
             read_only=read_only and ALL in wish.scopes,
         )
         code = await self._codes.issue(approval)
-        if code is None:
-            return self._pages.message(
-                200, "Done", "The app is connected already; you can close this page."
-            )
-        await self._clients.keep(wish.client)
+        response = self._done() if code is None else self._redirect(wish, code=code)
+        if code is not None:
+            await self._clients.keep(wish.client)
+        if proof is not None:
+            await self._browser.remember(request, response, PATH, proof)  # all in one write
+        await self._codes.settle()
+        if code is not None:
+            self._watch(code, wish)
+        return response
+
+    def _done(self) -> Response:
+        return self._pages.message(
+            200, "Done", "The app is connected already; you can close this page."
+        )
+
+    def _watch(self, code: str, wish: Wish) -> None:
+        """Says that a connection was approved, and later if its client never came back."""
         audit.record(Event.APPROVED, **self._names(wish))
         asyncio.get_running_loop().call_later(
             self._limits.code_seconds, lambda: in_background(self._look_after(code, wish))
         )
-        return self._redirect(wish, code=code)
 
     async def _denied(self, wish: Wish, proven: bool) -> Response:
         if proven:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import lru_cache
 
 from starlette.datastructures import MutableHeaders
@@ -20,9 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from personal_auth import audit
 from personal_auth.addresses import caller
 from personal_auth.endpoints import refusal
-from personal_auth.errors import InvalidToken, Refused, RequestTooLarge, StoreUnavailable
+from personal_auth.errors import InvalidToken, Refused, RequestTooLarge
 from personal_auth.grants import Connection
-from personal_auth.headers import Headers, every
+from personal_auth.headers import Headers
 from personal_auth.identity import MCP_PATH, Identity
 from personal_auth.limits import Limits
 from personal_auth.scopes import RESOURCE_SCOPES
@@ -49,8 +48,8 @@ class Front:
         check: Returns what an access token opens, or raises InvalidToken.
         admit: Marks a scope as authenticated, in the way the framework expects it.
         address: Returns where a request came from.
-        start: Called with how long to wait for it, before the first request; may be called
-            many times.
+        start: Called with how long to wait for it, before every request; whoever needs what
+            could not be started is refused by whoever needs it.
         stop: Called at the end of the lifespan.
     """
 
@@ -62,7 +61,7 @@ class Front:
         limits: Limits,
         check: Check,
         admit: Admit,
-        address: Callable[[Scope], str],
+        address: Callable[[Scope, Headers], str],
         start: Callable[[float | None], Awaitable[None]],
         stop: Callable[[], Awaitable[None]],
     ) -> None:
@@ -89,36 +88,38 @@ class Front:
         if scope["path"] == READINESS:
             await self._app(scope, receive, _in_json(scope, receive, send))
             return
-        caller.set(self._address(scope))
         headers = Headers.of(scope)
+        caller.set(self._address(scope, headers))
         try:
             if scope["path"] != LIVENESS:
-                with suppress(StoreUnavailable):  # whoever needs the state is told by whoever asks
-                    await self._start(self._limits.start_wait_seconds)
-            answer = await self._examine(scope, headers)
+                await self._start(self._limits.start_wait_seconds)
+            answer = self._examine(scope, headers)
+            if answer is None and scope["path"] == MCP_PATH:
+                answer = await self._authenticate(scope, headers)
         except Refused as error:
             answer = refusal(error)
-        allowed = self._cors_origin(scope, headers)
+        allowed = self._cors_origin(scope["path"], headers)
         if allowed is not None:
             send = _with_cors(send, allowed)
-        if answer is None:
-            await self._app(scope, receive, _in_json(scope, receive, send))
-        else:
+        if answer is not None:
             await answer(scope, receive, send)
+        elif scope["path"] == MCP_PATH and scope["method"] == "POST":
+            await self._app(scope, receive, send)  # the endpoint takes each: all of it is JSON
+        else:
+            await self._app(scope, receive, _in_json(scope, receive, send))
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def sending(message: Message) -> None:
             # Before the server hears of it: afterwards it may end every task at once.
             if message["type"] == "lifespan.startup.complete":
-                with suppress(StoreUnavailable):  # the server starts, and answers 503 until then
-                    await self._start(None)
+                await self._start(None)
             elif message["type"].startswith("lifespan.shutdown."):
                 await self._stop()
             await send(message)
 
         await self._app(scope, receive, sending)
 
-    async def _examine(self, scope: Scope, headers: Headers) -> Response | None:
+    def _examine(self, scope: Scope, headers: Headers) -> Response | None:
         """Returns the answer that ends the request here, or None when it may go on."""
         if (
             len(scope.get("raw_path") or b"") + len(scope["query_string"])
@@ -127,34 +128,32 @@ class Front:
             raise UriTooLong(
                 f"The request line is longer than {self._limits.request_line_bytes} bytes."
             )
-        if [self._identity.knows_host(host) for host in every(scope, b"host")] != [True]:
+        host = headers.only(b"host", scope)
+        if host is None or not self._identity.knows_host(host):
             return _plain(
                 421,
                 "misdirected_request",
                 f"This server is {self._identity.issuer}: it does not answer for another Host."
                 " Set MCP_PUBLIC_URL to the address that people use.",
             )
-        _drop_trailing_slash(scope)
-        path, origin = scope["path"], headers.text(b"origin")
-        if origin is not None and not self._may_come_from(path, origin):
+        if scope["path"].endswith("/"):
+            _drop_trailing_slash(scope)
+        origin = headers.text(b"origin")
+        if origin is not None and not self._may_come_from(scope["path"], origin):
             return _plain(403, "forbidden_origin", "This page may not use this server.")
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
             return _preflight(headers)
-        if path == MCP_PATH:
-            return await self._authenticate(scope, headers)
         return None
 
     def _may_come_from(self, path: str, origin: str) -> bool:
         # A page judges by itself: its answer to a foreign page is a page, not JSON.
         return _is_open(path) or path in PAGES or self._identity.knows_origin(origin)
 
-    def _cors_origin(self, scope: Scope, headers: Headers) -> str | None:
-        if _is_open(scope["path"]):
-            return "*"  # also without an Origin: the answer may be cached for one that has it
+    def _cors_origin(self, path: str, headers: Headers) -> str | None:
+        if path != MCP_PATH:  # also without an Origin: the answer may be cached for one that has it
+            return "*" if _is_open(path) else None
         origin = headers.text(b"origin")
-        if origin is not None and scope["path"] == MCP_PATH and self._identity.knows_origin(origin):
-            return origin
-        return None
+        return origin if origin is not None and self._identity.knows_origin(origin) else None
 
     async def _authenticate(self, scope: Scope, headers: Headers) -> Response | None:
         kind, _, token = (headers.text(b"authorization") or "").partition(" ")
@@ -211,7 +210,7 @@ def _is_open(path: str) -> bool:
 def _drop_trailing_slash(scope: Scope) -> None:
     # In place, without a redirect: behind TLS a redirect could point to http.
     bare = scope["path"].rstrip("/")
-    if bare != scope["path"] and (bare in OWN_PATHS or _is_open(bare)):
+    if bare in OWN_PATHS or _is_open(bare):
         scope["path"] = bare
         scope["raw_path"] = (scope.get("raw_path") or b"").rstrip(b"/")
 

@@ -17,6 +17,12 @@ class Headers(dict[bytes, bytes]):
         value = self.get(name)
         return None if value is None else value.decode("latin-1")
 
+    def only(self, name: bytes, scope: Scope) -> str | None:
+        """Returns the value of a header that was sent once; None when it was not."""
+        if len(self) < len(scope["headers"]) and len(every(scope, name)) > 1:
+            return None
+        return self.text(name)
+
 
 def every(scope: Scope, name: bytes) -> list[str]:
     """Returns the values of a header in their order."""

@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from personal_auth.endpoints import Endpoints, Places
 from personal_auth.errors import InvalidToken, StartRefused
 from personal_auth.front import Front
 from personal_auth.grants import Connection
-from personal_auth.headers import every
+from personal_auth.headers import Headers, every
 from personal_auth.identity import MCP_PATH, Identity
 from personal_auth.limits import Limits
 from personal_auth.outside import Assertions, Fetcher
@@ -155,7 +156,7 @@ class PersonalAuthProvider(AuthProvider):
             check=self.service.check,
             admit=_admit,
             address=self._address,
-            start=self.service.start,
+            start=self.service.try_to_start,
             stop=self.service.stop,
         )
         return [front, Middleware(AuthContextMiddleware)]
@@ -220,10 +221,9 @@ class PersonalAuthProvider(AuthProvider):
         except InvalidToken:
             return None
 
-    def _address(self, scope: Scope) -> str:
-        peer = scope["client"][0] if scope.get("client") else ""
-        forwarded = every(scope, b"x-forwarded-for")
-        if not forwarded:
+    def _address(self, scope: Scope, headers: Headers) -> str:
+        peer: str = scope["client"][0] if scope.get("client") else ""
+        if b"x-forwarded-for" not in headers:
             return peer
         may_be_a_proxy = not self._proxies or (is_shared(peer) and not is_in(peer, self._proxies))
         if may_be_a_proxy and not self._forwarded_is_told:
@@ -234,12 +234,17 @@ class PersonalAuthProvider(AuthProvider):
                 " or everybody counts as one address.",
                 peer=peer,
             )
-        return client_address(peer, forwarded, self._proxies)
+        return client_address(peer, every(scope, b"x-forwarded-for"), self._proxies)
 
 
 def _admit(scope: Scope, connection: Connection) -> None:
-    scope["auth"] = AuthCredentials(list(connection.scopes))
-    scope["user"] = AuthenticatedUser(_access_token(connection))
+    scope["user"], scope["auth"] = _caller(connection)
+
+
+@lru_cache(maxsize=256)
+def _caller(connection: Connection) -> tuple[AuthenticatedUser, AuthCredentials]:
+    # Whether it is let in is looked up at each request; how FastMCP is told of it is made once.
+    return AuthenticatedUser(_access_token(connection)), AuthCredentials(list(connection.scopes))
 
 
 def _access_token(connection: Connection) -> AccessToken:

@@ -50,7 +50,7 @@ class Records:
     async def put(self, *puts: Put) -> None:
         """Writes records together; they are durable when this returns."""
         if self._snapshot is not None:
-            await self._bounded(self._snapshot.put_together(puts))
+            await self._told(self._snapshot.put_together(puts, self._seconds))
         elif self._shared is not None and len(puts) > 1:
             await self._bounded(self._shared.put_many(puts))
         else:
@@ -70,17 +70,18 @@ class Records:
                 self._snapshot.delete_soon(put.collection, put.key)
             raise
 
-    async def put_soon(self, put: Put) -> None:
-        """Writes a record that is there when this returns, and durable a little later."""
-        if self._snapshot is not None:
+    async def put_soon(self, *puts: Put) -> None:
+        """Writes records that are there when this returns, and durable a little later."""
+        if self._snapshot is None:
+            await self.put(*puts)
+            return
+        for put in puts:
             self._snapshot.put_soon(put)
-        else:
-            await self.put(put)
 
     async def settle(self) -> None:
         """Returns once every change before the call is durable, whoever made it."""
         if self._snapshot is not None:
-            await self._bounded(self._snapshot.flush())
+            await self._told(self._snapshot.flush(self._seconds))
 
     async def prove(self) -> None:
         """Shows that the state can be written; in one file, that no write of it is owed."""
@@ -145,8 +146,11 @@ class Records:
         return self.store.put(put.key, put.value, collection=put.collection, ttl=put.ttl)
 
     async def _bounded(self, call: Coroutine[Any, Any, T]) -> T:
+        return await self._told(_in_time(call, self._seconds))
+
+    async def _told(self, call: Coroutine[Any, Any, T]) -> T:
         try:
-            answer = await _in_time(call, self._seconds)
+            answer = await call
         except StoreUnavailable:
             raise
         except Exception as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any
@@ -161,6 +161,12 @@ class Service:
             self._plan.state_dir.release()
             raise
         self._say_moved(self._snapshot)
+
+    async def try_to_start(self, patience: float | None) -> None:
+        """Does as `start`; the state that does not answer is told to whoever asks for it."""
+        if not self._started:
+            with suppress(StoreUnavailable):
+                await self.start(patience)
 
     async def start(self, patience: float | None = None) -> None:
         """Opens what needs an event loop; all who ask at once wait for the one attempt.

@@ -158,11 +158,11 @@ class SnapshotStore:
         life = None if ttl is None else float(ttl)
         await self.put_together([Put(collection or "", key, dict(value), life)])
 
-    async def put_together(self, puts: Sequence[Put]) -> None:
-        """Writes records at once; they are durable when this returns."""
+    async def put_together(self, puts: Sequence[Put], seconds: float | None = None) -> None:
+        """Writes records at once; they are durable when this returns. Waits as `flush` does."""
         for put in puts:
             self._change(put)
-        await self.flush()
+        await self.flush(seconds)
 
     async def delete(self, key: str, *, collection: str | None = None) -> bool:
         row = self._rows.get(collection or "", {}).pop(key, None)
@@ -185,19 +185,24 @@ class SnapshotStore:
                     left = None if row.expires is None else row.expires - now
                     yield Put(collection, key, row.value, left)
 
-    async def flush(self) -> None:
+    async def flush(self, seconds: float | None = None) -> None:
         """Returns once every change made before the call is on disk.
+
+        Args:
+            seconds: How long to wait; the write goes on without whoever waited.
 
         Raises:
             StoreUnavailable: The write failed.
+            TimeoutError: It takes longer.
         """
         target, loop = self._version, asyncio.get_running_loop()
-        while self._durable < target:
-            if self._writing is None or self._writing.get_loop() is not loop:
-                # Of no request in particular: what it logs names nobody's address.
-                self._writing = loop.create_task(self._write(), context=Context())
-                self._writing.add_done_callback(looked_at)
-            await asyncio.shield(self._writing)
+        async with asyncio.timeout(seconds):
+            while self._durable < target:
+                if self._writing is None or self._writing.get_loop() is not loop:
+                    # Of no request in particular: what it logs names nobody's address.
+                    self._writing = loop.create_task(self._write(), context=Context())
+                    self._writing.add_done_callback(looked_at)
+                await asyncio.shield(self._writing)
 
     async def close(self) -> None:
         """Writes what is not on disk yet, as far as that is possible, and stops trying."""

@@ -34,7 +34,12 @@ STEPS = (  # to each version from the one before; a later one may only add colum
 )
 INSERT = """INSERT INTO entries (
     at, kind, grant_id, client, tool, outcome, milliseconds, address, event, fields, arguments,
-    anybody) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    anybody) VALUES """
+ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+ROWS_AT_ONCE = 80  # an SQLite before 3.32 takes 999 values
+USED = """SELECT (page_count - freelist_count) * page_size
+    FROM pragma_page_count, pragma_freelist_count, pragma_page_size"""
+SIZE = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
 COUNT = "SELECT count(*), count(anybody) FROM entries"
 OLDEST = """DELETE FROM entries WHERE id IN (
     SELECT id FROM entries WHERE anybody OR ? ORDER BY id LIMIT ?)"""
@@ -80,16 +85,23 @@ class TrailFile:
             sqlite3.Error, OSError: Nothing was added.
         """
         with _transaction(self._db):
-            self._db.executemany(INSERT, [_row(entry) for entry in entries])
+            for first in range(0, len(entries), ROWS_AT_ONCE):
+                self._insert(entries[first : first + ROWS_AT_ONCE])
             shrunk = self._make_room()
         if shrunk:
             self._give_back()
+
+    def _insert(self, entries: Sequence[Entry]) -> None:
+        # In few statements: after each of them this thread has to get Python back from the one that
+        # serves, which may take as long as a call.
+        values = [value for entry in entries for value in _row(entry)]
+        self._db.execute(INSERT + ", ".join([ROW] * len(entries)), values)
 
     def forget(self, before: float) -> None:
         """Takes out what is older than a POSIX time."""
         with _transaction(self._db):
             gone = self._db.execute("DELETE FROM entries WHERE at < ?", (before,)).rowcount
-        if gone or self._pages("page_count") * self._pages("page_size") > self._most_bytes:
+        if gone or self._number(SIZE) > self._most_bytes:
             with _transaction(self._db):
                 self._make_room()
             self._give_back()
@@ -114,11 +126,10 @@ class TrailFile:
         return shrunk
 
     def _used(self) -> int:
-        pages = self._pages("page_count") - self._pages("freelist_count")
-        return pages * self._pages("page_size")
+        return self._number(USED)
 
-    def _pages(self, pragma: str) -> int:
-        number: int = self._db.execute(f"PRAGMA {pragma}").fetchone()[0]
+    def _number(self, query: str) -> int:
+        number: int = self._db.execute(query).fetchone()[0]
         return number
 
     def _give_back(self) -> None:
@@ -149,7 +160,13 @@ def reason(error: Exception) -> str:
 def _connect(path: Path) -> sqlite3.Connection:
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    db = sqlite3.connect(uri(path, "rw"), uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    db = sqlite3.connect(
+        uri(path, "rw"),
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        cached_statements=0,  # those of entries are of many lengths, and long
+    )
     try:
         with contextlib.suppress(OSError):  # whoever may not, has found it so
             os.chmod(path, 0o600)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ def main() -> None:
 
 def serve() -> None:
     """Serve until Ctrl+C."""
+    gc.disable()  # until `app.settle`: what starting makes is no garbage
     from personal_server import app, volumes
 
     settings = load()
