@@ -11,7 +11,7 @@ import contextlib
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any, Protocol, SupportsFloat, runtime_checkable
@@ -63,6 +63,14 @@ class Put:
     ttl: float | None = None
 
 
+@dataclass(slots=True)
+class Write:
+    """One write of the whole, which begins in a moment or is under way, and who waits for it."""
+
+    loop: asyncio.AbstractEventLoop
+    waiting: list[asyncio.Future[None]] = field(default_factory=list)
+
+
 class SnapshotStore:
     """Everything in memory; after a change the whole goes to one place, durably.
 
@@ -84,7 +92,7 @@ class SnapshotStore:
         self._rows: dict[str, dict[str, Row]] = {}
         self._version = self._durable = 0
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="state")  # one, so in order
-        self._writing: asyncio.Task[None] | None = None
+        self._writing: Write | None = None
         self._timer: tuple[asyncio.AbstractEventLoop, asyncio.TimerHandle] | None = None
         self._trouble = ""
         self._closed = False
@@ -198,36 +206,56 @@ class SnapshotStore:
         target, loop = self._version, asyncio.get_running_loop()
         async with asyncio.timeout(seconds):
             while self._durable < target:
-                if self._writing is None or self._writing.get_loop() is not loop:
+                if self._writing is None or self._writing.loop is not loop:
+                    self._writing = Write(loop)
                     # Of no request in particular: what it logs names nobody's address.
-                    self._writing = loop.create_task(self._write(), context=Context())
-                    self._writing.add_done_callback(looked_at)
-                await asyncio.shield(self._writing)
+                    loop.call_soon(self._begin, self._writing, context=Context())
+                ended = loop.create_future()
+                self._writing.waiting.append(ended)
+                await ended
 
     async def close(self) -> None:
         """Writes what is not on disk yet, as far as that is possible, and stops trying."""
         self._closed = True
-        with contextlib.suppress(StoreUnavailable):
-            while self._durable < self._version:
-                await self.flush()
         if self._timer is not None:
             self._timer[1].cancel()
             self._timer = None
+        with contextlib.suppress(StoreUnavailable):
+            while self._durable < self._version:
+                await self.flush()
 
-    async def _write(self) -> None:
+    def _begin(self, write: Write) -> None:
         version = self._version
-        try:
-            work = asyncio.get_running_loop().run_in_executor(self._writer, self._save, self.dump())
-            await work
-        except Exception as error:
-            self._failed(error)
-            raise StoreUnavailable from error
-        else:
-            self._succeeded(version)
-        finally:
-            self._writing = None
 
-    def _failed(self, error: Exception) -> None:
+        def end(saved: Future[None]) -> None:
+            if not write.loop.is_closed():
+                error = saved.exception()
+                write.loop.call_soon_threadsafe(self._end, write, version, error, context=Context())
+
+        try:
+            self._writer.submit(self._save, self.dump()).add_done_callback(end)
+        except Exception as error:
+            self._end(write, version, error)
+
+    def _end(self, write: Write, version: int, error: BaseException | None) -> None:
+        if self._writing is write:
+            self._writing = None
+        if error is None:
+            self._succeeded(version)
+        else:
+            self._failed(error)
+        for ended in write.waiting:
+            if ended.done():  # whoever waited has gone
+                continue
+            if error is None:
+                ended.set_result(None)
+            else:
+                refused = StoreUnavailable()
+                refused.__cause__ = error
+                ended.set_exception(refused)
+                looked_at(ended)  # whoever waits may be ended in this very moment
+
+    def _failed(self, error: BaseException) -> None:
         reason = cause(error)
         if reason != self._trouble:  # told once, not at every attempt
             note = str(error) if isinstance(error, StateDirLost) else "Nothing can be granted."
@@ -269,7 +297,7 @@ class SnapshotStore:
         self._soonest = min((at for at in left if at is not None), default=math.inf)
 
 
-def cause(error: Exception) -> str:
+def cause(error: BaseException) -> str:
     """Returns what may be said of a failure of a store: never its text, which may hold secrets."""
     return getattr(error, "strerror", None) or type(error).__name__
 
@@ -284,10 +312,10 @@ def in_background(call: Coroutine[Any, Any, Any]) -> None:
     task.add_done_callback(_background.discard)
 
 
-def looked_at(task: asyncio.Task[Any]) -> None:
-    """Marks the failure of an ended task as known, whoever waited for it or nobody."""
-    if not task.cancelled():
-        task.exception()  # whoever waited was told; nobody may be waiting any more
+def looked_at(ended: asyncio.Future[Any]) -> None:
+    """Marks the failure of what has ended as known, whoever waited for it or nobody."""
+    if not ended.cancelled():
+        ended.exception()  # whoever waited was told; nobody may be waiting any more
 
 
 async def _quietly(call: Coroutine[Any, Any, Any]) -> None:
