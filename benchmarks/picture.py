@@ -1,5 +1,8 @@
 """The figures as a picture: each as a part of its goal, on one scale, with the goal as a line.
 
+It shows what an owner would ask about: every figure that misses its goal, and of the parts without
+one the figure that comes nearest. All of them are in the table of the page.
+
 Of a figure that is to be at least its goal, the goal's part of it is shown, so that a bar which
 ends before the line is good everywhere. The picture is plain SVG, in the reader's own type and in
 light or dark as the reader has it, also where a page shows it as an image.
@@ -61,12 +64,13 @@ text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fo
 
 
 def picture(results: dict[str, Any]) -> str:
-    """Returns the picture of all figures that have a goal, as the text of an SVG file."""
+    """Returns the picture as the text of an SVG file."""
     rows = [row for row in results["rows"] if row["met"] is not None]
     met = sum(row["met"] for row in rows)
     title = f"{met} of {len(rows)} goals are met"
-    drawn, height = _body(rows)
-    told = " ".join(f"{row['part']}: {_in_words(row)}." for row in rows)
+    chosen = list(_chosen(rows))
+    drawn, height = _body(chosen)
+    told = " ".join(f"{row['part']}: {_in_words(row)}." for row in chosen)
     return f"""\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" \
 width="{SHOWN}" height="{height * SHOWN / WIDTH:.0f}" role="img" aria-labelledby="title told">
@@ -78,6 +82,13 @@ width="{SHOWN}" height="{height * SHOWN / WIDTH:.0f}" role="img" aria-labelledby
 {drawn}
 </svg>
 """
+
+
+def _chosen(rows: list[Figures]) -> Iterator[Figures]:
+    for _, group in groupby(rows, key=lambda row: str(row["part"])):
+        of_part = list(group)
+        nearest = max(of_part, key=lambda row: part_of_goal(row["value"], row["goal"]))
+        yield from [row for row in of_part if not row["met"]] or [nearest]
 
 
 def part_of_goal(value: float, goal: str) -> float:
@@ -93,8 +104,9 @@ def _body(rows: list[Figures]) -> tuple[str, int]:
     """Draws the legend and the rows below the title; returns this and the picture's height."""
     shapes, y = [], 60
     for words in (
-        "Each bar is a figure as a part of its goal, the line.",
-        "Thin lines are the range of the runs.",
+        "What misses its goal, or comes nearest to it in its part.",
+        "Each bar is a figure as a part of its goal, the line;",
+        "thin lines are the range of the runs.",
     ):
         shapes.append(_text("small", LEFT, y, words))
         y += SMALL_LINE

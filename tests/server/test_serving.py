@@ -94,6 +94,28 @@ def dice() -> int:
     assert "myserver_dice" in [tool["name"] for tool in rpc(connection, "tools/list")["tools"]]
 
 
+def test_the_collector_works_and_passes_over_what_starting_made(run: Run, project: Path) -> None:
+    tool = '''import gc
+
+from fastmcp.tools import tool
+
+
+@tool(annotations={"readOnlyHint": True})
+def collector() -> list[int]:
+    """Says whether the garbage collector works, and how much it passes over."""
+    return [gc.isenabled(), gc.get_freeze_count()]
+'''
+    (project / "src" / "my_server" / "tools" / "garbage.py").write_text(tool)
+    server = run()
+    connection = connect(server.url, server.password)
+
+    answer = rpc(connection, "tools/call", name="myserver_collector", arguments={})
+
+    works, passed_over = json.loads(answer["content"][0]["text"])
+    assert works
+    assert passed_over > 50_000
+
+
 def test_extend_adds_what_is_no_tool_file(run: Run, project: Path) -> None:
     (project / "src" / "my_server" / "extend.py").write_text(
         "def extend(server):\n"
