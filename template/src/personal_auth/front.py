@@ -128,7 +128,7 @@ class Front:
             raise UriTooLong(
                 f"The request line is longer than {self._limits.request_line_bytes} bytes."
             )
-        host = headers.only(b"host", scope)
+        host = headers.only(b"host")
         if host is None or not self._identity.knows_host(host):
             return _plain(
                 421,

@@ -35,7 +35,7 @@ from personal_auth.endpoints import Endpoints, Places
 from personal_auth.errors import InvalidToken, StartRefused
 from personal_auth.front import Front
 from personal_auth.grants import Connection
-from personal_auth.headers import Headers, every
+from personal_auth.headers import Headers
 from personal_auth.identity import MCP_PATH, Identity
 from personal_auth.limits import Limits
 from personal_auth.outside import Assertions, Fetcher
@@ -234,7 +234,7 @@ class PersonalAuthProvider(AuthProvider):
                 " or everybody counts as one address.",
                 peer=peer,
             )
-        return client_address(peer, every(scope, b"x-forwarded-for"), self._proxies)
+        return client_address(peer, headers.every(b"x-forwarded-for"), self._proxies)
 
 
 def _admit(scope: Scope, connection: Connection) -> None:
