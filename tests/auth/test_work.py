@@ -155,6 +155,20 @@ def test_an_approval_is_one_durable_write_with_a_sign_in_or_without(work: Work) 
     assert work.written() == DURABLE
 
 
+def test_a_sign_in_in_a_browser_that_is_known_is_one_durable_write_too(work: Work) -> None:
+    browser = work.server.visitor()
+    first, second = App.register(work.server), App.register(work.server)
+    browser.submit(ticket=asked(first, browser), password=PASSWORD, decision="approve")
+    del browser.cookies["__Host-pa_session"]
+    assert "__Host-pa_device" in browser.cookies
+    page = asked(second, browser)
+    work.written()
+
+    browser.submit(ticket=page, password=PASSWORD, decision="approve")
+
+    assert work.written() == DURABLE
+
+
 def test_a_revocation_is_one_durable_write_and_one_for_what_is_beside_the_grant(work: Work) -> None:
     unused, its_tokens = connect(work.server)  # type: ignore[arg-type]
     used, tokens = connect(work.server)  # type: ignore[arg-type]

@@ -199,7 +199,7 @@ class Consent:
         if code is not None:
             await self._clients.keep(wish.client)
         if proof is not None:
-            await self._browser.remember(request, response, PATH, proof)  # all in one write
+            await self._browser.remember(request, response, PATH, proof)  # in one file one write
         await self._codes.settle()
         if code is not None:
             self._watch(code, wish)

@@ -48,8 +48,8 @@ class Front:
         check: Returns what an access token opens, or raises InvalidToken.
         admit: Marks a scope as authenticated, in the way the framework expects it.
         address: Returns where a request came from.
-        start: Called with how long to wait for it, before every request; whoever needs what
-            could not be started is refused by whoever needs it.
+        start: Called with how long to wait for it, at the start and before every request but the
+            probes'; who needs what could not be started is refused where it is asked for.
         stop: Called at the end of the lifespan.
     """
 
@@ -104,7 +104,7 @@ class Front:
         if answer is not None:
             await answer(scope, receive, send)
         elif scope["path"] == MCP_PATH and scope["method"] == "POST":
-            await self._app(scope, receive, send)  # the endpoint takes each: all of it is JSON
+            await self._app(scope, receive, send)  # the router lets the endpoint answer each
         else:
             await self._app(scope, receive, _in_json(scope, receive, send))
 

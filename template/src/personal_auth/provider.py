@@ -13,7 +13,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -238,13 +237,9 @@ class PersonalAuthProvider(AuthProvider):
 
 
 def _admit(scope: Scope, connection: Connection) -> None:
-    scope["user"], scope["auth"] = _caller(connection)
-
-
-@lru_cache(maxsize=256)
-def _caller(connection: Connection) -> tuple[AuthenticatedUser, AuthCredentials]:
-    # Whether it is let in is looked up at each request; how FastMCP is told of it is made once.
-    return AuthenticatedUser(_access_token(connection)), AuthCredentials(list(connection.scopes))
+    # Made anew at each request: tools get these very objects, and may change them.
+    scope["auth"] = AuthCredentials(list(connection.scopes))
+    scope["user"] = AuthenticatedUser(_access_token(connection))
 
 
 def _access_token(connection: Connection) -> AccessToken:

@@ -233,9 +233,9 @@ class Devices:
         """Returns a device cookie's value, for a browser that has signed in, in place of one."""
         device, life = secrets.token_urlsafe(32), self._limits.device_seconds
         record: Record = {"exp": self._clock() + life}
+        if earlier is not None:  # first: in one file it goes with the next write
+            await self._records.take("devices", digest(earlier))
         await self._records.put(Put("devices", digest(device), record, life))
-        if earlier is not None:
-            await self._records.delete("devices", digest(earlier))
         return device
 
     async def known(self, cookie: str | None) -> str | None:

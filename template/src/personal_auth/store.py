@@ -228,8 +228,8 @@ class SnapshotStore:
         version = self._version
 
         def end(saved: Future[None]) -> None:
-            if not write.loop.is_closed():
-                error = saved.exception()
+            error = saved.exception()
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
                 write.loop.call_soon_threadsafe(self._end, write, version, error, context=Context())
 
         try:
@@ -240,20 +240,13 @@ class SnapshotStore:
     def _end(self, write: Write, version: int, error: BaseException | None) -> None:
         if self._writing is write:
             self._writing = None
-        if error is None:
-            self._succeeded(version)
-        else:
-            self._failed(error)
-        for ended in write.waiting:
-            if ended.done():  # whoever waited has gone
-                continue
+        try:
             if error is None:
-                ended.set_result(None)
+                self._succeeded(version)
             else:
-                refused = StoreUnavailable()
-                refused.__cause__ = error
-                ended.set_exception(refused)
-                looked_at(ended)  # whoever waits may be ended in this very moment
+                self._failed(error)
+        finally:
+            _wake(write.waiting, error)
 
     def _failed(self, error: BaseException) -> None:
         reason = cause(error)
@@ -295,6 +288,19 @@ class SnapshotStore:
                 del rows[key]
         left = (row.expires for rows in self._rows.values() for row in rows.values())
         self._soonest = min((at for at in left if at is not None), default=math.inf)
+
+
+def _wake(waiting: Sequence[asyncio.Future[None]], error: BaseException | None) -> None:
+    for ended in waiting:
+        if ended.done():  # whoever waited has gone
+            continue
+        if error is None:
+            ended.set_result(None)
+        else:
+            refused = StoreUnavailable()
+            refused.__cause__ = error
+            ended.set_exception(refused)
+            looked_at(ended)  # whoever waits may be ended in this very moment
 
 
 def cause(error: BaseException) -> str:

@@ -131,7 +131,7 @@ def run(settings: Settings) -> None:
 
 
 def settle() -> None:
-    """Lets Python's garbage collector pass over all that starting made, which is there to stay.
+    """Lets Python's garbage collector pass over what is there by now, which is there to stay.
 
     To look through that takes nearly a tenth of a second, in which no call is answered; it would
     come back every few thousand calls.
