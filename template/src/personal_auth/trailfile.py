@@ -165,7 +165,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         uri=True,
         timeout=BUSY_SECONDS,
         isolation_level=None,
-        cached_statements=0,  # those of entries are of many lengths, and long
+        cached_statements=8,  # those of entries are long, and the last of a batch of any length
     )
     try:
         with contextlib.suppress(OSError):  # whoever may not, has found it so
