@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from fastmcp.server.dependencies import get_access_token
 
 from personal_auth import Limits
 from personal_auth.statedir import STATE_FILE, StateDir
+from tests.support.asgi import AppServer
 from tests.support.site import CALLBACK, URL, App, Clock, Site, Visitor, approve, connect
 
 
@@ -334,3 +337,39 @@ def test_a_redirect_uri_may_be_left_out_at_the_token_endpoint(site: Site) -> Non
     app = App.register(site)
 
     assert app.redeem(approve(app), redirect_uri=None).status_code == 200
+
+
+def test_what_a_tool_does_to_its_access_token_ends_with_the_call(tmp_path: Path) -> None:
+    def spoil() -> str:
+        token = get_access_token()
+        assert token is not None
+        seen = f"{len(token.scopes)} {sorted(token.claims)}"
+        token.scopes.clear()
+        token.claims.clear()
+        return seen
+
+    server = AppServer(tmp_path / "state", add=lambda built, _: built.tool(spoil))
+    try:
+        _, tokens = connect(server)  # type: ignore[arg-type]
+        answers = [
+            server.visitor().post(
+                "/mcp",
+                json={
+                    "jsonrpc": "2.0",
+                    "id": 1,
+                    "method": "tools/call",
+                    "params": {"name": "spoil"},
+                },
+                headers={
+                    "authorization": f"Bearer {tokens['access_token']}",
+                    "accept": "application/json, text/event-stream",
+                },
+            )
+            for _ in range(2)
+        ]
+    finally:
+        server.stop()
+
+    first, second = (answer.json()["result"]["content"][0]["text"] for answer in answers)
+    assert first == second
+    assert "'grant_id', 'read_only'" in first
