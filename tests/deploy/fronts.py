@@ -14,6 +14,12 @@ from tests.deploy.rendering import changed
 from tests.support.programs import free_port, need, wait_for
 from tests.support.tls import Authority
 
+# By kind: the answer that a project is rendered with, and the program. Debian's Caddy is of 2022.
+PROXIES = {
+    "caddy": ("caddy", "caddy"),
+    "caddy-of-debian": ("caddy", "/usr/bin/caddy"),
+    "nginx": ("nginx", "nginx"),
+}
 NGINX_CONF = """
 daemon off;
 pid {folder}/nginx.pid;
@@ -38,7 +44,7 @@ http {{
 class Front:
     """A proxy that runs before a server."""
 
-    kind: str
+    tunnel: str
     folder: Path
     url: str
     authority: Path  # the certificate to trust
@@ -87,23 +93,23 @@ def caddyfile(deploy: Path, folder: Path, http_port: int) -> Path:
 @contextmanager
 def front(kind: str, deploy: Path, folder: Path, url: str) -> Iterator[Front]:
     """Starts the proxy of a rendered project; it serves `url`, which the project is told."""
+    tunnel, program = PROXIES[kind]
+    start = {"caddy": _start_caddy, "nginx": _start_nginx}[tunnel]
     http_port = free_port()
-    start = {"caddy": _start_caddy, "nginx": _start_nginx}[kind]
-    process, authority = start(deploy, folder, http_port)
+    process, authority = start(need(program), deploy, folder, http_port)
     try:
         wait_for(int(url.rpartition(":")[2]))
         while not authority.exists():
             time.sleep(0.02)
-        yield Front(kind, folder, url, authority, http_port)
+        yield Front(tunnel, folder, url, authority, http_port)
     finally:
         process.terminate()
         process.wait(10)
 
 
 def _start_nginx(
-    deploy: Path, folder: Path, http_port: int
+    program: str, deploy: Path, folder: Path, http_port: int
 ) -> tuple[subprocess.Popen[bytes], Path]:
-    program = need("nginx")
     authority = Authority(folder)
     config = site_of_nginx(deploy, folder, authority.issue("localhost"), http_port)
     command = [program, "-p", str(folder), "-c", str(config), "-e", str(folder / "error.log")]
@@ -111,9 +117,8 @@ def _start_nginx(
 
 
 def _start_caddy(
-    deploy: Path, folder: Path, http_port: int
+    program: str, deploy: Path, folder: Path, http_port: int
 ) -> tuple[subprocess.Popen[bytes], Path]:
-    program = need("caddy")
     config = caddyfile(deploy, folder, http_port)
     command = [program, "run", "--config", str(config), "--adapter", "caddyfile"]
     with (folder / "caddy.log").open("wb") as log:

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.deploy.fronts import Front, front, site_of_nginx
+from tests.deploy.fronts import PROXIES, Front, front, site_of_nginx
 from tests.deploy.networks import own_network
 from tests.deploy.rendering import changed, deploy_alone
 from tests.deploy.visitor import Visitor
@@ -31,7 +31,6 @@ PASSWORD = "a password of some length"
 HERE = "127.0.0.1"
 EDGES = {"edge.stream", "edge.agents", "stranger.forwarded", "reach.certificate", "grant.refresh"}
 SERVED = Path(__file__).parents[1] / "clients/served.py"
-KINDS = ("caddy", "nginx")
 FORGED = {
     "X_Forwarded_For": "203.0.113.66",
     "X_Real_IP": "203.0.113.66",
@@ -107,11 +106,12 @@ def placed(
     **settings: str,
 ) -> Iterator[Place]:
     """Renders a project for one kind of proxy and starts both."""
-    need(kind)
+    tunnel, program_before = PROXIES[kind]
+    need(program_before)
     port = free_port()
     url = f"https://localhost:{free_port()}"
     project = folder / "my-server"
-    copy(template, project, tunnel=kind, public_url=url, port=str(port))
+    copy(template, project, tunnel=tunnel, public_url=url, port=str(port))
     (project / "src/my_server/tools/steps.py").write_text(STEPS)
     settings = {"MCP_PASSWORD": PASSWORD, "MCP_RESPONSES": "sse", **settings}
     (folder / "front").mkdir()
@@ -124,7 +124,7 @@ def placed(
             place.server.kill()
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=PROXIES)
 def place(
     request: pytest.FixtureRequest, template: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:
@@ -152,8 +152,6 @@ def verified(place: Place) -> subprocess.CompletedProcess[str]:
 
 def test_verify_finds_nothing_to_mend(place: Place) -> None:
     done = verified(place)
-    if done.returncode == 1 and place.front.kind == "caddy":
-        done = verified(place)  # Debian's Caddy 2.6.2 cuts one streamed answer in some hundreds
 
     report = json.loads(done.stdout)
     assert report["url"] == place.front.url
@@ -271,7 +269,7 @@ def test_a_large_text_arrives_and_one_too_large_is_refused_by_the_server(
             break
 
     assert length["structuredContent"] == {"result": 3_500_000}
-    missed = {502} if place.front.kind == "caddy" else set()
+    missed = {502} if place.front.tunnel == "caddy" else set()
     assert refused.status_code in {413} | missed
     assert owner.call("myserver_measure", text="four")["structuredContent"] == {"result": 4}
     assert "html" not in refused.text
@@ -336,7 +334,7 @@ def restart(place: Place) -> Restart:
     meanwhile = [away.http.get("/authorize", params={"state": away.state}), away.http.get("/mcp")]
     mark = len(place.server.log)
     answers = place.project / "src/personal_server/answers.json"
-    told = f'"tunnel": "{place.front.kind}"'
+    told = f'"tunnel": "{place.front.tunnel}"'
     answers.write_text(changed(answers.read_text(), (told, '"tunnel": "none"')))
     place.start(MCP_RESPONSES="json")
     result = client.call("myserver_measure", text="four")
@@ -370,7 +368,7 @@ def test_no_log_of_the_proxy_holds_what_a_sign_in_sends(place: Place, restart: R
     assert PASSWORD not in said
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PROXIES)
 def test_one_guesser_does_not_make_another_wait(template: Path, tmp_path: Path, kind: str) -> None:
     clock = tmp_path / "clock"
     clock.write_text("0")
@@ -395,6 +393,7 @@ def test_one_guesser_does_not_make_another_wait(template: Path, tmp_path: Path, 
     assert "not the password" in answers[1].text
 
 
+@pytest.mark.parametrize("program", ["caddy", "/usr/bin/caddy"])
 @pytest.mark.parametrize(
     "answers",
     [
@@ -404,9 +403,11 @@ def test_one_guesser_does_not_make_another_wait(template: Path, tmp_path: Path, 
     ],
     ids=["no address yet", "a domain", "another port"],
 )
-def test_caddy_accepts_its_file_without_a_warning(tmp_path: Path, answers: dict[str, str]) -> None:
+def test_caddy_accepts_its_file_without_a_warning(
+    tmp_path: Path, answers: dict[str, str], program: str
+) -> None:
     deploy = deploy_alone(tmp_path, tunnel="caddy", **answers)
-    caddy = need("caddy")
+    caddy = need(program)
     file = str(deploy / "caddy/Caddyfile")
     host = answers.get("public_url", "https://mcp.example.com").removeprefix("https://")
 
@@ -417,9 +418,8 @@ def test_caddy_accepts_its_file_without_a_warning(tmp_path: Path, answers: dict[
     assert valid.returncode == 0, valid.stderr
     assert '"level":"warn"' not in valid.stderr
     assert formatted.stdout == Path(file).read_text()
-    assert f"\n{host} {{\n\treverse_proxy 127.0.0.1:{answers.get('port', 8050)} {{\n" in (
-        formatted.stdout
-    )
+    assert f"\n{host} {{\n" in formatted.stdout
+    assert f"\n\treverse_proxy 127.0.0.1:{answers.get('port', 8050)} {{\n" in formatted.stdout
     assert ("PLACEHOLDER" in formatted.stdout) == (not answers)
 
 

@@ -188,9 +188,9 @@ def need_client(name: str) -> str:
 
 def need(name: str) -> str:
     """Returns the path of a program, or skips the test that asks for it."""
-    places = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
-    places += [Path("/usr/sbin"), Path(sys.executable).parent]
-    path = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *map(str, places)]))
+    databases = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    places = [Path(sys.executable).parent, os.environ["PATH"], *databases, "/usr/sbin"]
+    path = shutil.which(name, path=os.pathsep.join(map(str, places)))
     if path is None:
         pytest.skip(f"the program {name} is not installed")
     return path
