@@ -13,6 +13,7 @@ FREE_OF_FRAMEWORKS = {
     "addresses",
     "adoption",
     "audit",
+    "background",
     "challenges",
     "client",
     "clients",
@@ -52,6 +53,7 @@ FREE_OF_FRAMEWORKS = {
     "trailfile",
     "trailread",
     "version",
+    "writing",
 }
 
 

@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from personal_auth.background import in_background
 from personal_auth.errors import StartRefused, StateDirLost, StoreUnavailable
 from personal_auth.snapshot import Row
-from personal_auth.store import Put, SnapshotStore, cause, in_background
+from personal_auth.store import Put, SnapshotStore
 from personal_auth.version import __version__
+from personal_auth.writing import cause
 from tests.support.disk import Disk, in_a_loop, until
 from tests.support.site import Clock
 

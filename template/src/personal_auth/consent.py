@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from personal_auth import audit
 from personal_auth.audit import Event
+from personal_auth.background import in_background
 from personal_auth.browser import NOTHING, Browser
 from personal_auth.clients import Clients
 from personal_auth.codes import Approval, Codes
@@ -38,7 +39,7 @@ from personal_auth.identity import Identity
 from personal_auth.limits import Limits
 from personal_auth.pages import Pages, Reading, with_wait
 from personal_auth.scopes import ALL
-from personal_auth.store import Record, in_background
+from personal_auth.store import Record
 from personal_auth.tickets import START_AGAIN, Tickets, Wish
 
 PATH = "/authorize"

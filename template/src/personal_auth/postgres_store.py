@@ -15,6 +15,7 @@ from typing import Any, SupportsFloat
 
 import asyncpg  # type: ignore[import-untyped]
 
+from personal_auth.background import in_background
 from personal_auth.errors import StartRefused, StoreUnavailable
 from personal_auth.shared import (
     CALL_SECONDS,
@@ -26,7 +27,7 @@ from personal_auth.shared import (
     refused,
     unreachable,
 )
-from personal_auth.store import Put, Record, in_background
+from personal_auth.store import Put, Record
 
 # It logs tracebacks while a server is away; whoever makes a call is told of that as it is.
 logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 from personal_auth import audit
 from personal_auth.audit import Event
+from personal_auth.background import looked_at
 from personal_auth.errors import StoreUnavailable
 from personal_auth.shared import SharedStore
-from personal_auth.store import KeyValue, Listing, Put, Record, SnapshotStore, looked_at
+from personal_auth.store import KeyValue, Listing, Put, Record, SnapshotStore
 
 T = TypeVar("T")
 

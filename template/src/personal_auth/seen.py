@@ -12,10 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from personal_auth.addresses import caller
+from personal_auth.background import in_background
 from personal_auth.errors import StoreUnavailable
 from personal_auth.limits import Limits
 from personal_auth.records import Records
-from personal_auth.store import Put, Record, in_background
+from personal_auth.store import Put, Record
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from typing import Any
 from personal_auth import audit
 from personal_auth.adoption import adopt, is_foreign, say_adopted
 from personal_auth.audit import Event
+from personal_auth.background import looked_at
 from personal_auth.client import Client
 from personal_auth.clients import Clients, Prove
 from personal_auth.connections import Connections
@@ -36,8 +37,9 @@ from personal_auth.sealing import Sealer
 from personal_auth.seen import Seen
 from personal_auth.shared import SharedStore
 from personal_auth.statedir import StateDir
-from personal_auth.store import KeyValue, Put, SnapshotStore, cause, looked_at
+from personal_auth.store import KeyValue, Put, SnapshotStore
 from personal_auth.trail import Trail
+from personal_auth.writing import cause
 
 LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS = 20, 0.05
 

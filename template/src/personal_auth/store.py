@@ -6,21 +6,16 @@ to live only tidies up.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import Context
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, SupportsFloat, runtime_checkable
 
-from personal_auth import audit, snapshot
-from personal_auth.audit import Event
-from personal_auth.errors import StateDirLost, StoreUnavailable
+from personal_auth import snapshot
 from personal_auth.snapshot import Record as Record
 from personal_auth.snapshot import Row
+from personal_auth.writing import Writer
 
 
 class KeyValue(Protocol):
@@ -63,20 +58,16 @@ class Put:
     ttl: float | None = None
 
 
-@dataclass(slots=True)
-class Write:
-    """One write of the whole, which begins in a moment or is under way, and who waits for it."""
-
-    loop: asyncio.AbstractEventLoop
-    waiting: list[asyncio.Future[None]] = field(default_factory=list)
-
-
 class SnapshotStore:
     """Everything in memory; after a change the whole goes to one place, durably.
 
-    One write serves all who wait at that moment. After a failed write the memory is ahead of the
-    disk: whoever changes or deletes something is refused until a write succeeds, and one is tried
-    again by itself. It belongs to one event loop at a time.
+    After a failed write the memory is ahead of the disk: whoever changes or deletes something is
+    refused until a write succeeds. It belongs to one event loop at a time.
+
+    Args:
+        save: Writes the whole to its place, durably.
+        clock: Returns the time, in seconds since 1970.
+        later: Within how many seconds a change is written for which nobody waits.
     """
 
     def __init__(
@@ -86,17 +77,10 @@ class SnapshotStore:
         clock: Callable[[], float] = time.time,
         later: float = 1.0,
     ) -> None:
-        self._save = save
         self._clock = clock
-        self._later = later
         self._rows: dict[str, dict[str, Row]] = {}
-        self._version = self._durable = 0
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="state")  # one, so in order
-        self._writing: Write | None = None
-        self._timer: tuple[asyncio.AbstractEventLoop, asyncio.TimerHandle] | None = None
-        self._trouble = ""
-        self._closed = False
         self._soonest = math.inf  # when the first row expires
+        self._writer = Writer(self.dump, save, later)
 
     def load(self, state: object) -> None:
         """Takes over a stored state; None is an empty one.
@@ -130,15 +114,13 @@ class SnapshotStore:
     def put_soon(self, put: Put) -> None:
         """Changes memory now and the disk within the time given to the constructor."""
         self._change(put)
-        self._write_later()
+        self._writer.write_later()
 
     def delete_soon(self, collection: str, key: str) -> bool:
         """Deletes from memory now and from the disk as `put_soon` writes; True exactly once."""
-        row = self._rows.get(collection, {}).pop(key, None)
-        found = row is not None and row.live(self._clock())
+        found = self._remove(collection, key)
         if found:
-            self._version += 1
-            self._write_later()
+            self._writer.write_later()
         return found
 
     def put_at_start(self, puts: Sequence[Put]) -> None:
@@ -149,8 +131,7 @@ class SnapshotStore:
         """
         for put in puts:
             self._change(put)
-        self._writer.submit(self._save, self.dump()).result()
-        self._durable, self._closed = self._version, False
+        self._writer.write_at_start()
 
     async def get(self, key: str, *, collection: str | None = None) -> Record | None:
         return self.peek(collection or "", key)
@@ -173,10 +154,7 @@ class SnapshotStore:
         await self.flush(seconds)
 
     async def delete(self, key: str, *, collection: str | None = None) -> bool:
-        row = self._rows.get(collection or "", {}).pop(key, None)
-        found = row is not None and row.live(self._clock())
-        if found:
-            self._version += 1
+        found = self._remove(collection or "", key)
         await self.flush()  # also for a deletion before this one that is not on disk yet
         return found
 
@@ -203,78 +181,23 @@ class SnapshotStore:
             StoreUnavailable: The write failed.
             TimeoutError: It takes longer.
         """
-        target, loop = self._version, asyncio.get_running_loop()
-        async with asyncio.timeout(seconds):
-            while self._durable < target:
-                if self._writing is None or self._writing.loop is not loop:
-                    self._writing = Write(loop)
-                    # Of no request in particular: what it logs names nobody's address.
-                    loop.call_soon(self._begin, self._writing, context=Context())
-                ended = loop.create_future()
-                self._writing.waiting.append(ended)
-                await ended
+        await self._writer.flush(seconds)
 
     async def close(self) -> None:
         """Writes what is not on disk yet, as far as that is possible, and stops trying."""
-        self._closed = True
-        if self._timer is not None:
-            self._timer[1].cancel()
-            self._timer = None
-        with contextlib.suppress(StoreUnavailable):
-            while self._durable < self._version:
-                await self.flush()
-
-    def _begin(self, write: Write) -> None:
-        version = self._version
-
-        def end(saved: Future[None]) -> None:
-            error = saved.exception()
-            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-                write.loop.call_soon_threadsafe(self._end, write, version, error, context=Context())
-
-        try:
-            self._writer.submit(self._save, self.dump()).add_done_callback(end)
-        except Exception as error:
-            self._end(write, version, error)
-
-    def _end(self, write: Write, version: int, error: BaseException | None) -> None:
-        if self._writing is write:
-            self._writing = None
-        try:
-            if error is None:
-                self._succeeded(version)
-            else:
-                self._failed(error)
-        finally:
-            _wake(write.waiting, error)
-
-    def _failed(self, error: BaseException) -> None:
-        reason = cause(error)
-        if reason != self._trouble:  # told once, not at every attempt
-            note = str(error) if isinstance(error, StateDirLost) else "Nothing can be granted."
-            audit.record(Event.STORE_FAILED, note, reason=reason)
-        self._trouble = reason
-        self._write_later()
-
-    def _succeeded(self, version: int) -> None:
-        self._durable = version
-        if self._trouble:
-            audit.record(Event.STORE_BACK)
-        self._trouble = ""
-
-    def _write_later(self) -> None:
-        loop = asyncio.get_running_loop()
-        if not self._closed and (self._timer is None or self._timer[0] is not loop):
-            self._timer = loop, loop.call_later(self._later, self._write_soon)
-
-    def _write_soon(self) -> None:
-        self._timer = None
-        in_background(self.flush())
+        await self._writer.close()
 
     def _change(self, put: Put) -> None:
         expires = None if put.ttl is None else self._clock() + put.ttl
         self._keep(put.collection, put.key, Row.of(put.key, put.value, expires))
-        self._version += 1
+        self._writer.changed()
+
+    def _remove(self, collection: str, key: str) -> bool:
+        row = self._rows.get(collection, {}).pop(key, None)
+        if row is None or not row.live(self._clock()):
+            return False
+        self._writer.changed()
+        return True
 
     def _keep(self, collection: str, key: str, row: Row) -> None:
         self._rows.setdefault(collection, {})[key] = row
@@ -288,44 +211,3 @@ class SnapshotStore:
                 del rows[key]
         left = (row.expires for rows in self._rows.values() for row in rows.values())
         self._soonest = min((at for at in left if at is not None), default=math.inf)
-
-
-def _wake(waiting: Sequence[asyncio.Future[None]], error: BaseException | None) -> None:
-    for ended in waiting:
-        if ended.done():  # whoever waited has gone
-            continue
-        if error is None:
-            ended.set_result(None)
-        else:
-            refused = StoreUnavailable()
-            refused.__cause__ = error
-            ended.set_exception(refused)
-            looked_at(ended)  # whoever waits may be ended in this very moment
-
-
-def cause(error: BaseException) -> str:
-    """Returns what may be said of a failure of a store: never its text, which may hold secrets."""
-    return getattr(error, "strerror", None) or type(error).__name__
-
-
-_background: set[asyncio.Task[Any]] = set()
-
-
-def in_background(call: Coroutine[Any, Any, Any]) -> None:
-    """Runs a call that nobody waits for; a store that cannot be reached is no error of its."""
-    task = asyncio.get_running_loop().create_task(_quietly(call))
-    _background.add(task)
-    task.add_done_callback(_background.discard)
-
-
-def looked_at(ended: asyncio.Future[Any]) -> None:
-    """Marks the failure of what has ended as known, whoever waited for it or nobody."""
-    if not ended.cancelled():
-        ended.exception()  # whoever waited was told; nobody may be waiting any more
-
-
-async def _quietly(call: Coroutine[Any, Any, Any]) -> None:
-    try:
-        await call
-    except StoreUnavailable:
-        return  # logged where it happened
