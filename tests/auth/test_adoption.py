@@ -344,7 +344,7 @@ def test_a_huge_one_is_adopted_in_bearable_time_and_leaves_a_small_file(
     provider = PersonalAuthProvider(URL, PASSWORD, state_dir=tmp_path / "state", clock=clock)
 
     began = time.process_time()
-    provider.service.open()
+    provider.service.state.open()
     took = time.process_time() - began
     provider._state_dir.release()
 

@@ -180,7 +180,7 @@ def test_a_first_start_on_a_full_disk_is_one_sentence(
     sentence = not_started(state, capsys, password=password)
     left = [path.name for path in state.iterdir()]
     filler.unlink()
-    PersonalAuthProvider(URL, PASSWORD, state_dir=state).service.open()
+    PersonalAuthProvider(URL, PASSWORD, state_dir=state).service.state.open()
 
     assert "No space left on device" in sentence
     assert "make room" in sentence
@@ -336,7 +336,7 @@ async def use():
             yield error.status
 
 async def collect():
-    await service.start()
+    await service.state.start()
     told["while running"] = [each async for each in use()]
     await service.stop()
 
@@ -710,7 +710,7 @@ def test_a_file_cut_anywhere_is_refused_and_left_alone(state: Path) -> None:
     for length in {0, 1, *range(2, len(whole), 97), len(whole) - 1}:
         (state / FILE).write_bytes(whole[:length])
         with pytest.raises(StartRefused, match="damaged and was left as it is"):
-            PersonalAuthProvider(URL, PASSWORD, state_dir=state).service.open()
+            PersonalAuthProvider(URL, PASSWORD, state_dir=state).service.state.open()
         assert (state / FILE).read_bytes() == whole[:length]
 
 

@@ -669,7 +669,7 @@ def test_one_provider_can_serve_again_after_it_was_stopped(site: Site) -> None:
     site.stop()
 
     async def again() -> str:
-        await service.start()
+        await service.state.start()
         connection = await service.grants.check(tokens["access_token"])
         await service.stop()
         return connection.client_name

@@ -42,8 +42,9 @@ from personal_auth.owner import check_configured
 from personal_auth.ownerpage import PATH as OWNER_PATH
 from personal_auth.ownerpage import OwnerPage
 from personal_auth.pages import Pages
+from personal_auth.plan import Plan
 from personal_auth.registration import by_the_owner
-from personal_auth.service import Plan, Service
+from personal_auth.service import Service
 from personal_auth.statedir import StateDir
 from personal_auth.store import KeyValue
 from personal_auth.tickets import Tickets
@@ -155,7 +156,7 @@ class PersonalAuthProvider(AuthProvider):
             check=self.service.check,
             admit=_admit,
             address=self._address,
-            start=self.service.try_to_start,
+            start=self.service.state.try_to_start,
             stop=self.service.stop,
         )
         return [front, Middleware(AuthContextMiddleware)]
@@ -170,7 +171,7 @@ class PersonalAuthProvider(AuthProvider):
             _refuse(StartRefused(f"The MCP endpoint must be at {MCP_PATH}, not at {mcp_path}."))
         self.set_mcp_path(MCP_PATH)
         try:
-            self.service.open()
+            self.service.state.open()
         except StartRefused as error:
             _refuse(error)
         service, limits = self.service, self._limits
