@@ -172,15 +172,7 @@ class SnapshotStore:
                     yield Put(collection, key, row.value, left)
 
     async def flush(self, seconds: float | None = None) -> None:
-        """Returns once every change made before the call is on disk.
-
-        Args:
-            seconds: How long to wait; the write goes on without whoever waited.
-
-        Raises:
-            StoreUnavailable: The write failed.
-            TimeoutError: It takes longer.
-        """
+        """Returns once every change made before the call is on disk: see `Writer.flush`."""
         await self._writer.flush(seconds)
 
     async def close(self) -> None:
