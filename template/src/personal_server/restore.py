@@ -15,25 +15,22 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from personal_auth import snapshot
-from personal_auth.errors import StartRefused
 from personal_auth.statedir import PASSWORD_FILE, STATE_FILE, StateDir, replace_durably
 from personal_server import kept
-from personal_server.archive import DATA, STATE, BackupRefused, Manifest, Member, Reader, shown
+from personal_server.archive import BackupRefused, Manifest, Reader, shown
 from personal_server.backup import OURS, Place, check_named, count
 from personal_server.kept import Rows
-from personal_server.progress import Progress
 from personal_server.settings import Settings, answers, load
 from personal_server.swap import Mark, Swap, sync_folder
+from personal_server.unpacking import Unpacking, write_new
 
 STAGED, ASIDE = ".restore-", ".before-restore-"
-STATE_BYTES = 256 * 1024 * 1024
-SPARE_BYTES = 16 * 1024 * 1024  # of the disk, for what comes after
 ATTEMPTS, PAUSE_SECONDS = 20, 0.05
 
 
@@ -71,7 +68,6 @@ class Restore:
         self._force = force
         self._data = settings.data_dir.resolve()
         self._name = f"{STAGED}{secrets.token_hex(4)}"
-        self._progress = Progress("Unpacked")
 
     def run(self, raw: BinaryIO) -> None:
         """Restores the backup.
@@ -87,7 +83,7 @@ class Restore:
         self._sweep()
         self._check_room_for_it()
         try:
-            rows, files = self._unpack(archive)
+            rows, files = Unpacking(self._state_dir.path, self._data, self._name).run(archive)
             mark = self._mark(archive.manifest)
             self._write_mark(mark)
         except BaseException:
@@ -126,78 +122,6 @@ class Restore:
     def _kept_before(self) -> Rows:
         return kept.rows(self._settings.storage_url) if self._settings.storage_url else []
 
-    def _unpack(self, archive: Reader) -> tuple[Rows, int]:
-        """Unpacks beside what is here; returns the rows of the state and the number of files."""
-        raw: bytes | None = None
-        files = 0
-        for folder in (self._state_dir.path, self._data):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (folder / self._name).mkdir(mode=0o700)
-        for member in archive.members():
-            if member.name == STATE and raw is None and not member.folder:
-                raw = self._state(archive, member)
-            elif member.name.startswith(f"{DATA}/"):
-                self._place(archive, member)
-                files += not member.folder
-            else:
-                raise BackupRefused(
-                    f"The backup holds {shown(member.name)}, which is none of ours, and nothing"
-                    " was restored: give the file that `backup` has made."
-                )
-        self._progress.end()
-        return self._checked(raw), files
-
-    def _state(self, archive: Reader, member: Member) -> bytes:
-        if member.size > STATE_BYTES:
-            raise BackupRefused(
-                f"The state in this backup has {member.size} bytes, more than any server's, and"
-                " nothing was restored."
-            )
-        raw = b"".join(archive.content(member))
-        _write(self._state_dir.path / self._name / STATE_FILE, [raw], 0o600)
-        return raw
-
-    def _place(self, archive: Reader, member: Member) -> None:
-        relative = member.name.removeprefix(f"{DATA}/")
-        if relative.startswith(OURS):
-            raise BackupRefused(
-                f"The backup holds {shown(member.name)}, a name of this program's own, and nothing"
-                " was restored: give the file that `backup` has made."
-            )
-        if member.size > shutil.disk_usage(self._data).free - SPARE_BYTES:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        path = self._data / self._name / relative
-        try:
-            _place(path, archive, member)
-        except (FileExistsError, NotADirectoryError) as error:
-            raise BackupRefused(
-                f"The backup holds {shown(member.name)} twice, or what this disk takes for the"
-                " same, and nothing was restored: give the file that `backup` has made."
-            ) from error
-        self._progress.step(member.size)
-
-    def _checked(self, raw: bytes | None) -> Rows:
-        try:
-            state = json.loads(raw or b"")
-            version = state["version"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            state = version = None
-        if type(version) is int and version > snapshot.VERSION:
-            raise BackupRefused(
-                f"The state in this backup has format version {version}, and this server reads up"
-                f" to {snapshot.VERSION}: nothing was restored; update this server, then restore."
-            )
-        try:
-            rows = list(snapshot.read(state))
-        except StartRefused:
-            rows = []
-        if not kept.has_key(rows):
-            raise BackupRefused(
-                "The state in this backup is damaged or missing, and nothing was restored: take an"
-                " older backup."
-            )
-        return rows
-
     def _swaps(self, aside: str) -> list[Swap]:
         state, data = self._state_dir.path.resolve(), self._data
         of_the_state = [STATE_FILE, PASSWORD_FILE]
@@ -218,7 +142,7 @@ class Restore:
         if before := self._kept_before():  # rows have no name that could go aside: they are copied
             folder = self._state_dir.path / aside
             folder.mkdir(mode=0o700)
-            _write(folder / f"store-{STATE_FILE}", [kept.document(before)], 0o600)
+            write_new(folder / f"store-{STATE_FILE}", [kept.document(before)], 0o600)
             sync_folder(folder)
         return Mark(manifest.id, swaps, bool(self._settings.storage_url))
 
@@ -303,27 +227,6 @@ def _opened(file: str) -> Iterator[BinaryIO]:
     if sys.stdin.isatty():
         raise BackupRefused("Nothing comes in: lead a backup into it, as in `restore - < FILE`.")
     yield sys.stdin.buffer
-
-
-def _place(path: Path, archive: Reader, member: Member) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if member.folder:
-        path.mkdir(exist_ok=True)
-        path.chmod(member.mode | 0o700)
-        return
-    _write(path, archive.content(member), member.mode | 0o600)
-    with contextlib.suppress(OverflowError):
-        os.utime(path, (member.mtime, member.mtime))
-
-
-def _write(path: Path, chunks: Iterable[bytes], mode: int) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        for chunk in chunks:
-            file.write(chunk)
-        file.flush()
-        os.fchmod(handle, mode)
-        os.fsync(handle)
 
 
 def _names(folder: Path) -> list[str]:
