@@ -277,6 +277,18 @@ def test_an_approval_that_was_never_completed_does_not_say_connected(
     assert "was not completed" in again.text
 
 
+@pytest.mark.parametrize("path", ["/mcp%0a", "/mcp%0A/", "/mcp%00", "/token%0a"])
+def test_a_path_with_a_control_character_is_nobodys(site: Site, path: str) -> None:
+    _, tokens = connect(site)
+
+    bare = site.visitor().post(path)
+    known = site.visitor().post(path, headers={"authorization": f"Bearer {tokens['access_token']}"})
+
+    # The router takes the end of a line for the path's, and what compares paths does not.
+    assert [answer.status_code for answer in (bare, known)] == [404, 404]
+    assert bare.json()["error"] == "not_found"
+
+
 def test_a_route_of_the_owners_with_a_trailing_slash_is_left_alone(site: Site) -> None:
     answer = site.visitor().get("/somewhere/")
 

@@ -28,6 +28,7 @@ from tests.support.hammer import (
     CLIENT,
     OTHER,
     VERIFIER,
+    Chance,
     Death,
     Fate,
     Held,
@@ -320,6 +321,31 @@ def test_of_two_approvals_of_one_page_the_narrower_holds(
     run(scenario)
 
 
+@pytest.mark.parametrize("approved", [False, True], ids=["not yet", "already"])
+def test_of_approvals_and_a_redemption_at_once_the_narrower_holds(run: Any, approved: bool) -> None:
+    async def scenario(here: Replicas) -> None:
+        for race in range(100):
+            nonce = next(nonces)
+            wide, narrow, app = [here.mortal(Chance((race, who))) for who in range(3)]
+            approvals = [
+                wide.codes.issue(approval(nonce)),
+                narrow.codes.issue(approval(nonce, read_only=True)),
+            ]
+            if approved:
+                code = await here.one.codes.issue(approval(nonce))
+                redemption = app.redeem(code or "", CLIENT, CALLBACK, VERIFIER)
+                tokens, *_ = await asyncio.gather(redemption, *approvals, return_exceptions=True)
+            else:
+                answers = await asyncio.gather(*approvals, return_exceptions=True)
+                tokens = await here.redeem(next(each for each in answers if type(each) is str))
+            here.clock.advance(Limits().code_memory_seconds + 1)
+            refreshed = await here.one.refresh(tokens.refresh, CLIENT)
+
+            assert await here.reads_only(refreshed.access), race
+
+    run(scenario)
+
+
 def test_a_page_that_is_approved_again_after_it_connected_narrows_but_never_widens(
     run: Any,
 ) -> None:
@@ -500,6 +526,27 @@ def test_a_store_that_is_away_costs_no_request_and_no_count() -> None:
         [found] = await seen.of(gid)
         stored = await here.store.get(gid, collection="seen")
         assert stored == found == {"last": here.clock.now, "calls": 1, "address": ""}
+
+    in_memory(scenario)
+
+
+def test_a_connection_that_ends_while_its_use_is_written_troubles_nobody() -> None:
+    async def scenario(here: Replicas) -> None:
+        gid, _ = await here.connected()
+        held, troubles = Held("get", "grants"), list[Any]()
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: troubles.append(context)
+        )
+        seen = Seen(Records(Mortal(here.store, held)), Limits(seen_every_seconds=0.05), here.clock)
+
+        seen.saw(gid)
+        await held.reached.wait()
+        seen.saw(gid)
+        await here.one.connections.end(gid)
+        held.go_on.set()
+        await asyncio.sleep(0.1)
+
+        assert troubles == []
 
     in_memory(scenario)
 

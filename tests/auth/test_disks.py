@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ import httpx
 import pytest
 
 from personal_auth import PersonalAuthProvider
-from personal_auth.errors import StartRefused, StateDirLost
+from personal_auth.errors import StartRefused, StateDirLost, StoreUnavailable
+from personal_auth.limits import Limits
 from personal_auth.statedir import StateDir
 from tests.support.mounts import ext4, fail, fill, immutable, remount, tmpfs
 from tests.support.site import PASSWORD, URL, App, Clock, Site, Visitor, answer_of, approve, connect
@@ -123,6 +125,21 @@ def journaled(tmp_path: Path) -> Iterator[Path]:
         yield place
 
 
+@contextmanager
+def served(place: Path, clock: Clock) -> Iterator[Site]:
+    site = Site(place / "state", clock)
+    try:
+        yield site
+    finally:
+        site.stop()
+
+
+async def widened_by_command(site: Site, gid: str) -> None:
+    command = PersonalAuthProvider(URL, PASSWORD, state_dir=site.state_dir)
+    async with command.service.for_a_command() as service:
+        await service.connections.narrow(gid, False)
+
+
 # Full
 
 
@@ -148,6 +165,104 @@ def test_on_a_full_disk_nothing_is_granted_until_there_is_room_and_then_all_goes
         assert caplog.text.count("[state_available_again]") == 1
     finally:
         site.stop()
+
+
+def test_a_refresh_that_could_not_be_written_is_no_use_of_its_token(
+    small: Path, clock: Clock
+) -> None:
+    window = Limits().retry_window_seconds
+    with served(small, clock) as site:
+        house = Household(site)
+        filler = fill(small)
+        refused_at_first = [house.refresh(), house.refresh()]
+        filler.unlink()
+        clock.advance(window + 1)
+        first = house.refresh()
+        clock.advance(window - 1)
+        again = house.refresh()
+        clock.advance(2)
+        late = house.refresh()
+
+        assert refused(refused_at_first) == {(503, "5")}
+        assert first.status_code == 200
+        assert first.json()["refresh_token"] == again.json()["refresh_token"]
+        assert site.visitor().call(first.json()["access_token"]).status_code == 401
+        assert late.json()["error_description"] == (
+            "The refresh token was used already; the connection was revoked."
+        )
+
+
+def test_what_the_owner_is_refused_on_a_full_disk_gives_nothing(small: Path, clock: Clock) -> None:
+    with served(small, clock) as site:
+        house, service = Household(site), site.provider.service
+        service.can_narrow = True
+        gid = site.run(service.check(house.tokens["access_token"])).grant_id
+        site.run(service.connections.narrow(gid, True))
+
+        filler = fill(small)
+        with pytest.raises(StoreUnavailable):
+            site.run(service.connections.narrow(gid, False))
+        held_on_the_full_disk = site.run(service.check(house.tokens["access_token"])).read_only
+        with pytest.raises(StoreUnavailable):
+            site.run(service.owner.change_password("another password"))
+        with pytest.raises(StoreUnavailable, match=r"in a few seconds\.\Z"):
+            asyncio.run(widened_by_command(site, gid))
+        filler.unlink()
+        held = site.run(service.check(house.tokens["access_token"])).read_only
+        signed_in = house.sign_in()
+        site.restart()
+        site.provider.service.can_narrow = True
+        still = site.run(site.provider.service.check(house.tokens["access_token"])).read_only
+
+        assert (held_on_the_full_disk, held, still) == (True, True, True)
+        assert signed_in.status_code == 303
+
+
+def test_what_is_taken_on_a_full_disk_is_taken_at_once_and_told(
+    small: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    with served(small, clock) as site:
+        house, service = Household(site), site.provider.service
+        service.can_narrow = True
+        _, replayed = connect(site)
+        app, stolen = connect(site)
+        app.refresh(stolen["refresh_token"])
+        clock.advance(Limits().retry_window_seconds + 1)
+        narrowed, revoked, robbed = [
+            site.run(service.check(tokens["access_token"])).grant_id
+            for tokens in (house.tokens, replayed, stolen)
+        ]
+        filler = fill(small)
+        caplog.clear()
+        caplog.set_level(logging.INFO)
+
+        for take in (
+            service.connections.narrow(narrowed, True),
+            service.connections.revoke(revoked),
+            service.owner.sessions.end_all_but(None),
+        ):
+            with pytest.raises(StoreUnavailable):
+                site.run(take)
+        theft = app.refresh(stolen["refresh_token"])
+        reads = site.run(service.check(house.tokens["access_token"])).read_only
+        with pytest.raises(StoreUnavailable):
+            site.run(service.connections.revoke_all())
+        said = [line for line in caplog.messages if "It holds, and is not on disk yet." in line]
+        filler.unlink()
+        ended = [site.visitor().call(each["access_token"]) for each in (replayed, stolen)]
+
+        assert theft.status_code == 503
+        assert reads
+        assert [line.partition("]")[0].lstrip("[") for line in said] == [
+            "connection_held_to_reading",
+            "connection_revoked",
+            "session_ended",
+            "refresh_token_replayed_connection_revoked",
+            "connection_revoked",
+        ]
+        for line, gid in zip(said, [narrowed, revoked, "", robbed, "all"], strict=True):
+            assert f"grant={gid}" in line or "session=all" in line
+        assert {answer.status_code for answer in ended} == {401}
 
 
 def test_a_server_that_stops_on_a_full_disk_loses_nothing_it_acknowledged(

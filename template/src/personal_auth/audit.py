@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from personal_auth.addresses import caller
-from personal_auth.errors import Refused
+from personal_auth.errors import NotOnDisk, Refused
 
 logger = logging.getLogger("personal_auth")
 
@@ -140,6 +141,16 @@ def record(event: Event, note: str = "", **fields: str | int | Path) -> None:
             listener(event, shown)
         except Exception as error:  # whoever listens is no reason to refuse anything
             logger.warning("An event was not told to all: %s.", type(error).__name__)
+
+
+@contextmanager
+def in_force(event: Event, **fields: str | int | Path) -> Iterator[None]:
+    """Logs an event where only the disk has failed the change that it tells of: that holds."""
+    try:
+        yield
+    except NotOnDisk:
+        record(event, "It holds, and is not on disk yet.", **fields)
+        raise
 
 
 def refused(error: Refused, **fields: str) -> None:

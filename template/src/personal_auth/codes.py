@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from personal_auth import audit
 from personal_auth.audit import Event
 from personal_auth.client import Client
-from personal_auth.connections import GRANT_ID_CHARS, Connections, epoch_id
+from personal_auth.connections import (
+    GRANT_ID_CHARS,
+    Connections,
+    epoch_id,
+    held_to_reading,
+    reading_key,
+)
 from personal_auth.errors import InvalidGrant, TicketRefused
 from personal_auth.identity import Identity
 from personal_auth.limits import Limits
@@ -61,8 +67,9 @@ class Codes:
     async def issue(self, approval: Approval) -> str | None:
         """Returns the code of an approved consent page; the same one when approved again.
 
-        Nobody is to be told of it before `settle`. The narrower of two approvals holds. Returns
-        None when the client is connected already. A code lives `Limits.code_seconds`.
+        Nobody is to be told of it before `settle`. The narrower of two approvals holds, in whatever
+        order they and the redemption come. Returns None when the client is connected already. A
+        code lives `Limits.code_seconds`.
 
         Raises:
             TicketRefused: The code was claimed, expired or revoked without a connection.
@@ -70,22 +77,26 @@ class Codes:
         code = self._code_of(approval.nonce)
         key = digest(code)
         gid = self.id_of(approval.nonce)
-        known, live, grant, all_revoked = await self._records.get_together(
-            ("codes", key), ("live", key), ("grants", gid), ("grants", "epoch")
-        )
+        memory = self._limits.code_memory_seconds
+        reading = Put(*reading_key(gid), {"read_only": True}, memory)
+        wanted = ("codes", key), ("live", key), ("grants", gid), ("grants", "epoch")
+        said, *found = await self._records.get_together(reading_key(gid), *wanted)
+        if approval.read_only and said is None:
+            await self._records.put_soon(reading)  # whoever redeems after the next look finds it
+            found = await self._records.get_together(*wanted)
+        known, live, grant, all_revoked = found
         epoch = epoch_id(all_revoked)
         if grant is not None and grant["epoch"] == epoch:
-            if approval.read_only and not grant.get("read_only", False):
+            if approval.read_only and not held_to_reading(grant, said):
                 await self._connections.narrow(gid, True)
             return None
         if known is not None:
+            if approval.read_only and live is None and said is None:  # redeemed at this moment?
+                await self._records.put_soon(replace(reading, ttl=None))
             if live is None or known["epoch"] != epoch or self._clock() > known["exp"]:
                 raise TicketRefused(
                     "This approval was not completed in time. Go back to the app and start again."
                 )
-            if approval.read_only and not known.get("read_only", False):
-                left = self._limits.code_memory_seconds
-                await self._records.put_soon(Put("codes", key, {**known, "read_only": True}, left))
             return code
         record: Record = {
             "gid": gid,
@@ -98,7 +109,6 @@ class Codes:
             "epoch": epoch,
             "exp": self._clock() + self._limits.code_seconds,
         }
-        memory = self._limits.code_memory_seconds
         live_put = Put("live", key, {}, 2 * self._limits.code_seconds)
         await self._records.put_soon(Put("codes", key, record, memory), live_put)
         return code
@@ -144,15 +154,16 @@ class Codes:
             if not taken:
                 await self._replayed_code(record, at)
                 raise InvalidGrant("The code was used already.")
-            await self._check(record, at, client, redirect_uri, verifier)
+            reading = await self._check(record, at, client, redirect_uri, verifier)
         except InvalidGrant:
             await self._records.settle()  # burned for good before it is said
             raise
-        return record
+        return record if reading is None else {**record, **reading}
 
     async def _check(
         self, record: Record, at: float, client: Client, redirect_uri: str | None, verifier: str
-    ) -> None:
+    ) -> Record | None:
+        """Returns what an approval said of reading beside the record."""
         gid = record["gid"]
         challenge = to_text(hashlib.sha256(verifier.encode()).digest())
         if at > record["exp"]:
@@ -165,13 +176,18 @@ class Codes:
             raise InvalidGrant("code_verifier does not match the code challenge.")
         if record["resource"] != self._identity.resource:
             raise InvalidGrant("The code was made for another public URL.")
-        grant, epoch = await self._records.get_together(("grants", gid), ("grants", "epoch"))
+        grant, epoch, reading = await self._records.get_together(
+            ("grants", gid), ("grants", "epoch"), reading_key(gid)
+        )
         if grant is not None or record["epoch"] != epoch_id(epoch):
             raise InvalidGrant("The code was used or revoked already.")
+        return reading
 
     async def _replayed_code(self, code: Record, at: float) -> None:
         grant = await self._records.get("grants", code["gid"])
         if grant is None or at <= grant["created"] + self._limits.replay_grace_seconds:
             return
-        await self._connections.end(code["gid"])
-        audit.record(Event.REPLAYED_CODE, grant=code["gid"], client=code["client"]["name"])
+        about = {"grant": code["gid"], "client": code["client"]["name"]}
+        with audit.in_force(Event.REPLAYED_CODE, **about):
+            await self._connections.end(code["gid"])
+        audit.record(Event.REPLAYED_CODE, **about)

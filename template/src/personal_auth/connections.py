@@ -11,8 +11,8 @@ import asyncio
 import re
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
 
 from personal_auth import audit
 from personal_auth.audit import Event
@@ -95,31 +95,43 @@ class Connections:
 
     async def rename(self, gid: str, name: str) -> bool:
         """Gives a connection a name of the owner's, or none; False when it is not live."""
-        shown = plain_name(name, self._limits.client_name_chars)
-        return await self._say(gid, name_key(gid), {"name": shown}) is not None
+        shown, grant = plain_name(name, self._limits.client_name_chars), await self._live(gid)
+        if grant is None:
+            return False
+        return await self._say(gid, self._beside(grant, name_key(gid), {"name": shown}))
 
     async def narrow(self, gid: str, read_only: bool) -> bool:
         """Holds a connection to reading, or lets it do all it was granted; False if not live."""
-        grant = await self._say(gid, reading_key(gid), {"read_only": read_only})
+        grant = await self._live(gid)
         if grant is None:
             return False
-        event = Event.NARROWED if read_only else Event.WIDENED
-        audit.record(event, grant=gid, client=grant["client"]["name"])
-        return True
+        put = self._beside(grant, reading_key(gid), {"read_only": read_only})
+        about = {"grant": gid, "client": grant["client"]["name"]}
+        if not read_only:
+            said = await self._say(gid, replace(put, gives=True))
+        else:
+            with audit.in_force(Event.NARROWED, **about):
+                said = await self._say(gid, put)
+        if said:
+            audit.record(Event.NARROWED if read_only else Event.WIDENED, **about)
+        return said
 
     async def revoke(self, gid: str) -> bool:
         """Revokes a grant by its id; True when it was live."""
         if not is_grant_id(gid):
             return False
         grant = await self._records.get("grants", gid)
-        revoked = await self.end(gid)
+        about = {"grant": gid, "client": grant["client"]["name"] if grant else ""}
+        with audit.in_force(Event.REVOKED, **about) if grant else nullcontext():
+            revoked = await self.end(gid)
         if revoked:
-            audit.record(Event.REVOKED, grant=gid, client=grant["client"]["name"] if grant else "")
+            audit.record(Event.REVOKED, **about)
         return revoked
 
     async def revoke_all(self) -> None:
         """Revokes every grant, those being made at this moment included."""
-        await self._records.put(Put("grants", "epoch", {"id": secrets.token_hex(16)}))
+        with audit.in_force(Event.REVOKED, grant="all"):
+            await self._records.put(Put("grants", "epoch", {"id": secrets.token_hex(16)}))
         audit.record(Event.REVOKED, grant="all")
 
     async def end(self, gid: str) -> bool:
@@ -134,22 +146,19 @@ class Connections:
         with suppress(StoreUnavailable):  # what is left opens nothing
             await asyncio.gather(*(self._records.delete(*each) for each in beside))
 
-    async def _say(self, gid: str, key: tuple[str, str], value: Record) -> Record | None:
-        """Writes what the owner says beside a live grant, and returns that.
-
-        None, and nothing stays, without one.
-        """
-        grant = await self._live(gid)
-        if grant is None:
-            return None
+    def _beside(self, grant: Record, key: tuple[str, str], value: Record) -> Put:
         ends = grant.get("exp")
         # Longer than the token itself, whose end another clock may tell.
         left = None if ends is None else ends - self._clock() + self._limits.beside_seconds
-        await self._records.put(Put(*key, value, left))
+        return Put(*key, value, left)
+
+    async def _say(self, gid: str, put: Put) -> bool:
+        """Writes what the owner says beside a live grant; False, and nothing stays, without one."""
+        await self._records.put(put)
         if await self._live(gid) is not None:
-            return grant
+            return True
         await self._tidy(gid)  # it ended meanwhile
-        return None
+        return False
 
     async def _live(self, gid: str) -> Record | None:
         if not is_grant_id(gid):

@@ -14,12 +14,13 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, SupportsFloat
 
 from personal_auth.errors import StoreUnavailable
-from personal_auth.store import SnapshotStore
+from personal_auth.store import Put, SnapshotStore
 
 SOCKET_PATH_BYTES = 100  # what macOS allows, less a little
 ELSEWHERE = "personal-auth-"
@@ -89,10 +90,9 @@ class ControlServer:
             case "get":
                 return await store.get(request["key"], collection=collection)
             case "put":
-                ttl = request.get("ttl")
-                return await store.put(
-                    request["key"], request["value"], collection=collection, ttl=ttl
-                )
+                ttl, gives = request.get("ttl"), request.get("gives", False)
+                put = Put(collection, request["key"], dict(request["value"]), ttl, gives is True)
+                return await store.put_together([put])
             case "delete":
                 return await store.delete(request["key"], collection=collection)
             case "keys":
@@ -121,8 +121,13 @@ class ControlStore:
         collection: str | None = None,
         ttl: SupportsFloat | None = None,
     ) -> None:
-        request = {"op": "put", "key": key, "value": dict(value), "collection": collection}
-        await self._ask({**request, "ttl": None if ttl is None else float(ttl)})
+        life = None if ttl is None else float(ttl)
+        await self.put_together([Put(collection or "", key, dict(value), life)])
+
+    async def put_together(self, puts: Sequence[Put]) -> None:
+        """Writes records, one after the other."""
+        for put in puts:
+            await self._ask({"op": "put", **asdict(put)})
 
     async def delete(self, key: str, *, collection: str | None = None) -> bool:
         return bool(await self._ask({"op": "delete", "key": key, "collection": collection}))
@@ -156,5 +161,7 @@ class ControlStore:
         finally:
             writer.close()
         if "error" in answer:
-            raise StoreUnavailable(f"The running server could not do that: {answer['error']}.")
+            raise StoreUnavailable(
+                f"The running server could not do that: {answer['error'].rstrip('.')}."
+            )
         return answer["ok"]

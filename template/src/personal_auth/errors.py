@@ -161,3 +161,7 @@ class StoreUnavailable(Refused):
         description: str = "The server cannot reach its state now. Try again in a few seconds.",
     ) -> None:
         super().__init__(description)
+
+
+class NotOnDisk(StoreUnavailable):
+    """A change of the one file is not on disk; it holds all the same, unless it gives (`Put`)."""

@@ -136,6 +136,8 @@ class Front:
                 f"This server is {self._identity.issuer}: it does not answer for another Host."
                 " Set MCP_PUBLIC_URL to the address that people use.",
             )
+        if not scope["path"].isprintable():  # the router takes one line's end for the path's
+            return _plain(404, "not_found", "There is nothing at this address.")
         if scope["path"].endswith("/"):
             _drop_trailing_slash(scope)
         origin = headers.text(b"origin")

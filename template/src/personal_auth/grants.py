@@ -118,7 +118,7 @@ class Grants:
                 self._access_put(access, gid, scopes, expires),
                 self._refresh_put(refresh, gid, secrets.token_hex(32), at),
             ],
-            [Put("grants", gid, grant)],  # the commit
+            [Put("grants", gid, grant, gives=True)],  # the commit
         )
         to = urlsplit(approved["redirect"]).hostname or ""
         audit.record(Event.ISSUED, grant=gid, client=approved["client"]["name"], to=to)
@@ -162,7 +162,7 @@ class Grants:
         grant = self._grant(client, RESOURCE_SCOPES, epoch_id(epoch), at, read_only)
         await self._records.put_in_order(
             [self._access_put(access, gid, RESOURCE_SCOPES, expires)],
-            [Put("grants", gid, {**grant, "exp": expires}, seconds)],  # the commit
+            [Put("grants", gid, {**grant, "exp": expires}, seconds, gives=True)],  # the commit
         )
         audit.record(Event.TOKEN_CREATED, grant=gid, client=name)
         return gid, access
@@ -196,8 +196,10 @@ class Grants:
             raise InvalidGrant("The connection was made for another public URL.")
         used = record.get("used") if known is None else known["at"]
         if used is not None and at > used + self._limits.retry_window_seconds:
-            await self.connections.end(gid)
-            audit.record(Event.REPLAYED_REFRESH, grant=gid, client=grant["client"]["name"])
+            about = {"grant": gid, "client": grant["client"]["name"]}
+            with audit.in_force(Event.REPLAYED_REFRESH, **about):
+                await self.connections.end(gid)
+            audit.record(Event.REPLAYED_REFRESH, **about)
             raise InvalidGrant("The refresh token was used already; the connection was revoked.")
         if used is None and self._is_over(record, at):  # a used one may be retried or replayed
             raise InvalidGrant("The refresh token expired: connect again.")
@@ -210,7 +212,8 @@ class Grants:
             puts.append(self._refresh_put(successor, gid, next_seed, first))  # the commit
         if "used" not in record:  # else it would open again once its successor is forgotten
             memory = self._limits.replay_memory_seconds
-            puts.append(Put("refresh", digest(presented), {**record, "used": first}, memory))
+            used_put = Put("refresh", digest(presented), {**record, "used": first}, memory, True)
+            puts.append(used_put)  # with the successor or not at all: nobody was answered
         await self._records.put(*puts)
         event = Event.REFRESHED if used is None else Event.RETRIED
         audit.record(event, grant=gid, client=grant["client"]["name"])
@@ -251,11 +254,11 @@ class Grants:
     def _access_put(self, token: str, gid: str, scopes: Iterable[str], expires: float) -> Put:
         record: Record = {"gid": gid, "exp": expires, "scopes": list(scopes)}
         left = math.ceil(expires - self._clock())  # Redis would cut a fraction off
-        return Put("tokens", digest(token), record, max(left, 1))
+        return Put("tokens", digest(token), record, max(left, 1), gives=True)
 
     def _refresh_put(self, token: str, gid: str, seed: str, at: float) -> Put:
         record: Record = {"gid": gid, "seed": seed, "at": at}
-        return Put("refresh", digest(token), record, self._refresh_seconds)
+        return Put("refresh", digest(token), record, self._refresh_seconds, gives=True)
 
 
 def canonical_resource(identity: Identity, values: list[str]) -> str:

@@ -146,7 +146,11 @@ class Keyring:
     async def remove(self, key: str) -> bool:
         """Removes a passkey, and so ends the sessions it opened; True exactly once."""
         ids = await self._index()
-        if key not in ids or not await self._records.delete(*_key(key)):
+        if key not in ids:
+            return False
+        with audit.in_force(Event.PASSKEY_REMOVED, passkey=key):
+            removed = await self._records.delete(*_key(key))
+        if not removed:
             return False
         await self._write_index([each for each in await self._index() if each != key])
         for beside in (_name_key(key), _used_key(key)):
@@ -170,9 +174,10 @@ class Keyring:
             InvalidRequest: No passkey works, so nobody could sign in.
         """
         if on:
-            await self._records.delete(*OFF)
+            with audit.in_force(Event.PASSWORD_ON):
+                await self._records.delete(*OFF)
         elif await self.any_works():
-            await self._records.put(Put(*OFF, {"at": self._clock()}))
+            await self._records.put(Put(*OFF, {"at": self._clock()}, gives=True))
         else:
             raise InvalidRequest(
                 "No passkey works here, so without the password nobody could sign in: enrol one"

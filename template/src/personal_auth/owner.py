@@ -188,7 +188,7 @@ class Owner:
         """Stores a new password and so ends every session but the one to keep."""
         held = await self.sessions.held(keep)
         hashed = await self._in_thread(hash_password, password)
-        await self._records.put(Put("owner", "password", {"hash": hashed}))
+        await self._records.put(Put("owner", "password", {"hash": hashed}, gives=True))
         await self.sessions.renew(keep, held, self._fingerprint_of(hashed))
         self._proven()
         audit.record(Event.PASSWORD_CHANGED)

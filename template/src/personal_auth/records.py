@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from personal_auth import audit
 from personal_auth.audit import Event
 from personal_auth.background import looked_at
-from personal_auth.errors import StoreUnavailable
+from personal_auth.control import ControlStore
+from personal_auth.errors import NotOnDisk, StoreUnavailable
 from personal_auth.shared import SharedStore
 from personal_auth.store import KeyValue, Listing, Put, Record, SnapshotStore
 
@@ -52,24 +53,19 @@ class Records:
         """Writes records together; they are durable when this returns."""
         if self._snapshot is not None:
             await self._told(self._snapshot.put_together(puts, self._seconds))
+        elif isinstance(self.store, ControlStore):
+            await self._bounded(self.store.put_together(puts))
         elif self._shared is not None and len(puts) > 1:
             await self._bounded(self._shared.put_many(puts))
         else:
             await asyncio.gather(*(self._bounded(self._put(put)) for put in puts))
 
     async def put_in_order(self, *steps: Sequence[Put]) -> None:
-        """Writes new records, step after step, durably; in one file all of them or none."""
-        if self._snapshot is None:
-            for step in steps:
-                await self.put(*step)
-            return
-        puts = [put for step in steps for put in step]
-        try:
-            await self.put(*puts)
-        except StoreUnavailable:
-            for put in puts:
-                self._snapshot.delete_soon(put.collection, put.key)
-            raise
+        """Writes records, step after step, durably; in one file, which has no half, in one."""
+        if self._snapshot is not None:
+            steps = ([put for step in steps for put in step],)
+        for step in steps:
+            await self.put(*step)
 
     async def put_soon(self, *puts: Put) -> None:
         """Writes records that are there when this returns, and durable a little later."""
@@ -157,7 +153,7 @@ class Records:
         except Exception as error:
             self._failed = True
             audit.record(Event.STORE_FAILED, reason=type(error).__name__)
-            raise StoreUnavailable from error
+            raise (StoreUnavailable if self._snapshot is None else NotOnDisk) from error
         if self._failed:
             self._failed = False
             audit.record(Event.STORE_BACK)

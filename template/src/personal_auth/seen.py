@@ -73,7 +73,9 @@ class Seen:
         await asyncio.gather(*writes, return_exceptions=True)
 
     def _write_soon(self, gid: str) -> None:
-        in_background(self._write(gid, self._uses[gid]))
+        use = self._uses.get(gid)
+        if use is not None:  # else the connection ended meanwhile
+            in_background(self._write(gid, use))
 
     async def _write(self, gid: str, use: Use) -> None:
         use.waiting = None

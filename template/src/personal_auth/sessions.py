@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 
 from personal_auth import audit
@@ -170,7 +170,8 @@ class Sessions:
             StoreUnavailable: The store cannot list.
         """
         keys = [key for key in await self._records.keys("sessions") if key[:ID_CHARS] == session_id]
-        ended = any([await self._records.delete("sessions", key) for key in keys])
+        with audit.in_force(Event.SESSION_ENDED, session=session_id) if keys else nullcontext():
+            ended = any([await self._records.delete("sessions", key) for key in keys])
         if ended:
             audit.record(Event.SESSION_ENDED, session=session_id)
         return ended
@@ -183,13 +184,15 @@ class Sessions:
         """Ends every session but one, or every one."""
         held = await self.held(cookie)
         kept = digest(cookie) if cookie and held else ""
-        await self._records.put(Put(*EPOCH, {"epoch": secrets.token_hex(16), "kept": kept}))
+        which = "all others" if held else "all"
+        with audit.in_force(Event.SESSION_ENDED, session=which):
+            await self._records.put(Put(*EPOCH, {"epoch": secrets.token_hex(16), "kept": kept}))
         # Where it can be listed, so that no later epoch, begun by one of these, keeps it.
         with suppress(StoreUnavailable):
             keys = await self._records.keys("sessions")
             ends = (self._records.delete("sessions", key) for key in keys if key != kept)
             await asyncio.gather(*ends)
-        audit.record(Event.SESSION_ENDED, session="all others" if held else "all")
+        audit.record(Event.SESSION_ENDED, session=which)
 
     async def _is_live(self, key: str, record: Record) -> bool:
         now = await self._epochs()

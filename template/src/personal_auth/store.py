@@ -50,19 +50,37 @@ class Listing(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """One record to be written; `ttl` in seconds."""
+    """One record to be written; `ttl` in seconds.
+
+    What `gives` somebody more than before is taken back where the one file cannot be written: it is
+    as if it had never been asked for. Everything else holds from the moment that it is put, on disk
+    or not.
+    """
 
     collection: str
     key: str
     value: Record = field(repr=False)
     ttl: float | None = None
+    gives: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gift:
+    """A row that is taken back unless it comes onto the disk, and what was there before it."""
+
+    version: int
+    collection: str
+    key: str
+    row: Row
+    before: Row | None
 
 
 class SnapshotStore:
     """Everything in memory; after a change the whole goes to one place, durably.
 
-    After a failed write the memory is ahead of the disk: whoever changes or deletes something is
-    refused until a write succeeds. It belongs to one event loop at a time.
+    After a failed write whoever changes or deletes something is refused until a write succeeds.
+    What gives is taken back then; in all else the memory is ahead of the disk. It belongs to one
+    event loop at a time.
 
     Args:
         save: Writes the whole to its place, durably.
@@ -80,7 +98,8 @@ class SnapshotStore:
         self._clock = clock
         self._rows: dict[str, dict[str, Row]] = {}
         self._soonest = math.inf  # when the first row expires
-        self._writer = Writer(self.dump, save, later)
+        self._gifts: list[Gift] = []  # that are not on disk yet
+        self._writer = Writer(self.dump, save, later, kept=self._kept, failed=self._take_back)
 
     def load(self, state: object) -> None:
         """Takes over a stored state; None is an empty one.
@@ -181,15 +200,32 @@ class SnapshotStore:
 
     def _change(self, put: Put) -> None:
         expires = None if put.ttl is None else self._clock() + put.ttl
-        self._keep(put.collection, put.key, Row.of(put.key, put.value, expires))
-        self._writer.changed()
+        row = Row.of(put.key, put.value, expires)
+        before = self._rows.get(put.collection, {}).get(put.key)
+        self._keep(put.collection, put.key, row)
+        version = self._writer.changed()
+        if put.gives:
+            self._gifts.append(Gift(version, put.collection, put.key, row, before))
+
+    def _kept(self, version: int) -> None:
+        self._gifts = [gift for gift in self._gifts if gift.version > version]
+
+    def _take_back(self) -> None:
+        for gift in reversed(self._gifts):
+            if self._rows[gift.collection].get(gift.key) is not gift.row:
+                continue  # something came after it, or it was taken
+            if gift.before is None:
+                del self._rows[gift.collection][gift.key]
+            else:
+                self._keep(gift.collection, gift.key, gift.before)
+        self._gifts = []
 
     def _remove(self, collection: str, key: str) -> bool:
         row = self._rows.get(collection, {}).pop(key, None)
-        if row is None or not row.live(self._clock()):
+        if row is None:
             return False
-        self._writer.changed()
-        return True
+        self._writer.changed()  # also of one that is over: a clock may go back
+        return row.live(self._clock())
 
     def _keep(self, collection: str, key: str, row: Row) -> None:
         self._rows.setdefault(collection, {})[key] = row

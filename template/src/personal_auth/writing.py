@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from personal_auth import audit
 from personal_auth.audit import Event
 from personal_auth.background import in_background, looked_at
-from personal_auth.errors import StateDirLost, StoreUnavailable
+from personal_auth.errors import NotOnDisk, StateDirLost, StoreUnavailable
 
 
 @dataclass(slots=True)
@@ -33,14 +33,24 @@ class Writer:
         dump: Returns the whole; called in the event loop.
         save: Writes it durably; called in a thread.
         later: Within how many seconds a change is written for which nobody waits.
+        kept: Called with the version that is on disk.
+        failed: Called after a failed write, before anybody hears of it.
     """
 
     def __init__(
-        self, dump: Callable[[], bytes], save: Callable[[bytes], None], later: float
+        self,
+        dump: Callable[[], bytes],
+        save: Callable[[bytes], None],
+        later: float,
+        *,
+        kept: Callable[[int], None],
+        failed: Callable[[], None],
     ) -> None:
         self._dump = dump
         self._save = save
         self._later = later
+        self._kept = kept
+        self._not_kept = failed
         self._version = self._durable = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="state")  # one, so in order
         self._writing: Write | None = None
@@ -48,9 +58,10 @@ class Writer:
         self._trouble = ""
         self._closed = False
 
-    def changed(self) -> None:
-        """Says that the whole is another one from here on."""
+    def changed(self) -> int:
+        """Says that the whole is another one from here on; returns its version."""
         self._version += 1
+        return self._version
 
     def write_at_start(self) -> None:
         """Writes before there is an event loop, also after `close`.
@@ -60,6 +71,7 @@ class Writer:
         """
         self._thread.submit(self._save, self._dump()).result()
         self._durable, self._closed = self._version, False
+        self._kept(self._version)
 
     def write_later(self) -> None:
         """Lets the changes so far be written within the time given to the constructor."""
@@ -74,7 +86,7 @@ class Writer:
             seconds: How long to wait; the write goes on without whoever waited.
 
         Raises:
-            StoreUnavailable: The write failed.
+            NotOnDisk: The write failed.
             TimeoutError: It takes longer.
         """
         target, loop = self._version, asyncio.get_running_loop()
@@ -123,6 +135,7 @@ class Writer:
             _wake(write.waiting, error)
 
     def _failed(self, error: BaseException) -> None:
+        self._not_kept()
         reason = cause(error)
         if reason != self._trouble:  # told once, not at every attempt
             note = str(error) if isinstance(error, StateDirLost) else "Nothing can be granted."
@@ -132,6 +145,7 @@ class Writer:
 
     def _succeeded(self, version: int) -> None:
         self._durable = version
+        self._kept(version)
         if self._trouble:
             audit.record(Event.STORE_BACK)
         self._trouble = ""
@@ -148,7 +162,7 @@ def _wake(waiting: Sequence[asyncio.Future[None]], error: BaseException | None) 
         if error is None:
             ended.set_result(None)
         else:
-            refused = StoreUnavailable()
+            refused = NotOnDisk()
             refused.__cause__ = error
             ended.set_exception(refused)
             looked_at(ended)  # whoever waits may be ended in this very moment
