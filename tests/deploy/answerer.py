@@ -16,7 +16,9 @@ class Answerer(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         length = 0
-        for line in iter(self.rfile.readline, b"\r\n"):
+        while (line := self.rfile.readline()) != b"\r\n":
+            if not line:
+                return  # whoever came has gone
             name, _, value = line.partition(b":")
             length = int(value) if name.lower() == b"content-length" else length
         self.rfile.read(length)

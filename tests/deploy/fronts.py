@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +15,10 @@ from tests.deploy.rendering import changed
 from tests.support.programs import free_port, need, wait_for
 from tests.support.tls import Authority
 
-# By kind: the answer that a project is rendered with, and the program. Debian's Caddy is of 2022.
+# By kind: the answer that a project is rendered with, and the program. Debian's Caddy is of 2022, the
+# other is pinned with the tests.
 PROXIES = {
-    "caddy": ("caddy", "caddy"),
+    "caddy": ("caddy", str(Path(sys.executable).with_name("caddy"))),
     "caddy-of-debian": ("caddy", "/usr/bin/caddy"),
     "nginx": ("nginx", "nginx"),
 }

@@ -393,7 +393,7 @@ def test_one_guesser_does_not_make_another_wait(template: Path, tmp_path: Path, 
     assert "not the password" in answers[1].text
 
 
-@pytest.mark.parametrize("program", ["caddy", "/usr/bin/caddy"])
+@pytest.mark.parametrize("kind", ["caddy", "caddy-of-debian"])
 @pytest.mark.parametrize(
     "answers",
     [
@@ -404,10 +404,10 @@ def test_one_guesser_does_not_make_another_wait(template: Path, tmp_path: Path, 
     ids=["no address yet", "a domain", "another port"],
 )
 def test_caddy_accepts_its_file_without_a_warning(
-    tmp_path: Path, answers: dict[str, str], program: str
+    tmp_path: Path, answers: dict[str, str], kind: str
 ) -> None:
     deploy = deploy_alone(tmp_path, tunnel="caddy", **answers)
-    caddy = need(program)
+    caddy = need(PROXIES[kind][1])
     file = str(deploy / "caddy/Caddyfile")
     host = answers.get("public_url", "https://mcp.example.com").removeprefix("https://")
 
