@@ -15,8 +15,8 @@ from tests.deploy.rendering import changed
 from tests.support.programs import free_port, need, wait_for
 from tests.support.tls import Authority
 
-# By kind: the answer that a project is rendered with, and the program. Debian's Caddy is of 2022, the
-# other is pinned with the tests.
+# By kind: the answer that a project is rendered with, and the program. Debian's Caddy is of 2022,
+# the other is pinned with the tests.
 PROXIES = {
     "caddy": ("caddy", str(Path(sys.executable).with_name("caddy"))),
     "caddy-of-debian": ("caddy", "/usr/bin/caddy"),
