@@ -19,6 +19,7 @@ from personal_server import connect
 from tests.generate.answer_sets import ANSWER_SETS, CHOICES, DEFAULTS, DESCRIPTIONS
 from tests.generate.conftest import Render
 from tests.generate.project import ROOT, contents, copy, files
+from tests.support.process import environment
 
 JINJA_MARKS = ("{{", "{%", "{#")
 
@@ -183,7 +184,9 @@ def test_the_env_example_tells_verify_the_address(render: Render) -> None:
 
     active = [line for line in lines if line and not line.startswith("#")]
 
-    assert active == ["MCP_PUBLIC_URL=https://mcp.example.com"]
+    # None: a line that was copied to .env would outlast the answer that it came from.
+    assert active == []
+    assert "#MCP_PUBLIC_URL=https://mcp.example.com" in lines
 
 
 def test_clients_md_is_what_the_command_prints(project: Path, answers: dict[str, Any]) -> None:
@@ -236,6 +239,26 @@ def test_the_tool_in_agents_md_is_one_that_works(render: Render, tmp_path: Path)
     assert isinstance(marked, ToolMeta)
     assert module["bookmark"].__doc__
     assert module["bookmark"]("https://example.com") == "Kept https://example.com."
+
+
+def test_the_test_in_agents_md_is_one_that_passes(render: Render, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(render(), project)
+    tool, example = [
+        block.split("```")[0]
+        for block in (project / "AGENTS.md").read_text().split("```python\n")[1:]
+    ]
+    (project / "src/my_server/tools/bookmarks.py").write_text(tool)
+    (project / "tests/mine").mkdir(exist_ok=True)
+    (project / "tests/mine/test_bookmarks.py").write_text(example)
+
+    run("ruff", "check", "--no-cache", "tests/mine", folder=project)
+    run("ruff", "format", "--no-cache", "--check", "tests/mine", folder=project)
+    tests = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/mine"]
+    done = subprocess.run(
+        tests, cwd=project, env=environment(project), capture_output=True, text=True
+    )
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_each_client_has_its_steps_on_the_clients_page(render: Render) -> None:

@@ -59,6 +59,21 @@ def test_a_server_with_an_address_has_to_know_what_stands_before_it(committed: P
     assert "Name what leads https://mcp.example.com to this server in MCP_TRUSTED_PROXIES" in said
 
 
+def test_an_address_of_this_computer_that_is_not_the_servers_is_named(committed: Path) -> None:
+    stale = {"MCP_PUBLIC_URL": "http://localhost:9999"}
+
+    code, _, said = examined(committed, **stale)
+    _, in_a_container, _ = examined(committed, **stale, MCP_REQUIRE_VOLUMES="true")
+    _, with_its_port, _ = examined(committed, **stale, MCP_PORT="9999")
+
+    assert code == 1
+    assert (
+        "MCP_PUBLIC_URL, in .env or the environment, is http://localhost:9999, and the server"
+        " listens at http://localhost:8050: remove the setting."
+    ) in said
+    assert in_a_container == with_its_port == []
+
+
 def test_it_opens_no_state(committed: Path) -> None:
     examined(committed)
 

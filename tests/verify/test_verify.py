@@ -419,7 +419,9 @@ def test_the_url_comes_from_the_settings(
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     (tmp_path / ".env").write_text(dotenv)
-    (tmp_path / ".env.example").write_text("#MCP_PORT=8050\nMCP_PUBLIC_URL=http://localhost:8050\n")
+    (tmp_path / ".env.example").write_text(
+        "#MCP_PUBLIC_URL=http://localhost:8050\n#MCP_PORT=8050\n"
+    )
 
     assert project.public_url(None) == url
 

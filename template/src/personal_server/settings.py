@@ -187,7 +187,7 @@ class Settings(BaseSettings):
         given = answers()
         untouched = self.public_url == given["public_url"] == f"http://localhost:{given['port']}"
         if untouched and self.port != given["port"]:
-            self.public_url = f"http://localhost:{self.port}".removesuffix(":80")
+            self.public_url = _on_this_computer(self.port)
         return self
 
 
@@ -228,10 +228,18 @@ def publish() -> None:
 
 
 def url_difference(settings: Settings) -> str | None:
-    """Returns the sentence about a public URL that docs/ and deploy/ do not know."""
+    """Returns the sentence about a public URL of which docs/ and deploy/ say something else."""
     urls = (settings.public_url, answers()["public_url"])
-    if urls[0] == urls[1] or all(url.startswith("http://localhost") for url in urls):
+    if urls[0] == urls[1]:
         return None
+    if all(url.startswith("http://localhost") for url in urls):
+        here = _on_this_computer(settings.port)
+        if urls[0] == here or settings.require_volumes:  # a container's port has another outside
+            return None
+        return (
+            f"MCP_PUBLIC_URL, in .env or the environment, is {urls[0]}, and the server listens at"
+            f" {here}: remove the setting."
+        )
     return (
         f"MCP_PUBLIC_URL, in .env or the environment, is {urls[0]}, the project's answers say"
         f" {urls[1]}. If the answers are right, remove the setting. If the setting is right, run"
@@ -250,6 +258,10 @@ def domains_of(clients: Iterable[str]) -> tuple[str, ...]:
     """Returns the redirect domains for which some answers to the question `clients` stand."""
     domains = [domain for client in clients for domain in CLIENT_DOMAINS[client]]
     return tuple(dict.fromkeys(domains))
+
+
+def _on_this_computer(port: int) -> str:
+    return f"http://localhost:{port}".removesuffix(":80")
 
 
 def _from_answers() -> dict[str, Any]:

@@ -59,7 +59,7 @@ def public_url(argument: str | None) -> str:
 
 def default_url() -> str:
     """Returns what the settings say; on this computer the URL follows the port, as the server's."""
-    url, example = setting("MCP_PUBLIC_URL"), settings_in(".env.example")
+    url, example = setting("MCP_PUBLIC_URL"), settings_in(".env.example", "#?")
     url = url or example.get("MCP_PUBLIC_URL", "")
     port = setting("MCP_PORT")
     if port and url == example.get("MCP_PUBLIC_URL") and url.startswith("http://localhost:"):
@@ -71,13 +71,14 @@ def setting(name: str) -> str:
     return os.environ.get(name) or settings_in(".env").get(name, "")
 
 
-def settings_in(file: str) -> dict[str, str]:
-    """Returns the lines NAME=value of a file beside this one."""
+def settings_in(file: str, mark: str = "") -> dict[str, str]:
+    """Returns the lines NAME=value of a file beside this one, behind a mark."""
     try:
         text = (FOLDER / file).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return {}
-    lines = re.findall(r"^\s*(?:export\s+)?(\w+)\s*=[ \t]*(.*?)\s*$", text, re.MULTILINE)
+    line = rf"^\s*{mark}(?:export\s+)?(\w+)\s*=[ \t]*(.*?)\s*$"
+    lines = re.findall(line, text, re.MULTILINE)
     return {name: unquoted(value) for name, value in lines}
 
 
