@@ -189,9 +189,9 @@ class Owner:
         held = await self.sessions.held(keep)
         hashed = await self._in_thread(hash_password, password)
         await self._records.put(Put("owner", "password", {"hash": hashed}, gives=True))
-        await self.sessions.renew(keep, held, self._fingerprint_of(hashed))
         self._proven()
         audit.record(Event.PASSWORD_CHANGED)
+        await self.sessions.renew(keep, held, self._fingerprint_of(hashed))
 
     async def _is_password(self, password: str, reference: str) -> bool:
         self._waiting += 1
