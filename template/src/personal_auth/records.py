@@ -61,11 +61,18 @@ class Records:
             await asyncio.gather(*(self._bounded(self._put(put)) for put in puts))
 
     async def put_in_order(self, *steps: Sequence[Put]) -> None:
-        """Writes records, step after step, durably; in one file, which has no half, in one."""
-        if self._snapshot is not None:
-            steps = ([put for step in steps for put in step],)
-        for step in steps:
-            await self.put(*step)
+        """Writes new records, step after step, durably; in one file all of them or none."""
+        if self._snapshot is None:
+            for step in steps:
+                await self.put(*step)
+            return
+        puts = [put for step in steps for put in step]
+        try:
+            await self.put(*puts)
+        except NotOnDisk:  # or not soon enough: then they are there still
+            for put in puts:
+                self._snapshot.delete_soon(put.collection, put.key)
+            raise
 
     async def put_soon(self, *puts: Put) -> None:
         """Writes records that are there when this returns, and durable a little later."""
