@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from personal_auth.background import in_background
-from personal_auth.errors import StartRefused, StateDirLost, StoreUnavailable
+from personal_auth.errors import NotOnDisk, StartRefused, StateDirLost, StoreUnavailable
 from personal_auth.snapshot import Row
 from personal_auth.store import Put, SnapshotStore
 from personal_auth.version import __version__
@@ -480,6 +480,65 @@ async def test_whoever_changes_something_is_refused_until_a_write_succeeds(
     assert refused == 5
     assert not await store.delete("never there", collection="c")
     assert disk.rows == {"c": {"k": {"value": {}}}}
+
+
+@in_a_loop
+async def test_what_gives_is_taken_back_and_what_was_there_before_is_there_again(
+    store: SnapshotStore, disk: Disk
+) -> None:
+    await store.put_together([Put("c", "right", {"all": False}), Put("c", "kept", {"n": 1})])
+    disk.error = FULL
+
+    with pytest.raises(NotOnDisk):
+        await store.put_together(
+            [
+                Put("c", "right", {"all": True}, gives=True),
+                Put("c", "right", {"all": True, "again": True}, gives=True),
+                Put("c", "token", {}, gives=True),
+                Put("c", "kept", {"n": 2}),
+            ]
+        )
+    after = [await store.get(key, collection="c") for key in ("right", "token", "kept")]
+    disk.error = None
+    await store.flush()
+
+    assert after == [{"all": False}, None, {"n": 2}]
+    assert disk.rows == {"c": {"right": {"value": {"all": False}}, "kept": {"value": {"n": 2}}}}
+
+
+@in_a_loop
+async def test_what_came_after_a_gift_is_not_taken_back_with_it(
+    store: SnapshotStore, disk: Disk
+) -> None:
+    await store.put("ended", {}, collection="c")
+    disk.error = FULL
+    disk.hold()
+    gifts = [Put("c", key, {"all": True}, gives=True) for key in ("narrowed", "ended", "late")]
+    given = asyncio.ensure_future(store.put_together(gifts[:2]))
+    await disk.reached()
+    store.put_soon(Put("c", "narrowed", {"all": False}))
+    store.delete_soon("c", "ended")
+    late = asyncio.ensure_future(store.put_together(gifts[2:]))
+    await asyncio.sleep(0)
+    disk.let_go()
+    refused = await asyncio.gather(given, late, return_exceptions=True)
+
+    assert [type(error) for error in refused] == [NotOnDisk, NotOnDisk]
+    assert await store.get("narrowed", collection="c") == {"all": False}
+    assert await store.get("ended", collection="c") is None
+    assert await store.get("late", collection="c") is None
+
+
+@in_a_loop
+async def test_a_gift_that_is_on_disk_stays_when_a_later_write_fails(
+    store: SnapshotStore, disk: Disk
+) -> None:
+    await store.put_together([Put("c", "k", {"n": 1}, gives=True)])
+    disk.error = FULL
+    with pytest.raises(NotOnDisk):
+        await store.put_together([Put("c", "l", {}, gives=True)])
+
+    assert await store.get("k", collection="c") == {"n": 1}
 
 
 @in_a_loop
