@@ -177,7 +177,7 @@ def test_the_command_shows_whole_lines_while_the_server_runs_and_touches_nothing
     whole = command(project, "trail", "--limit", f"{10**30}")
     later = command(project, "trail", "--since", "2100-01-01")
 
-    assert before.stdout == "There is no trail yet.\n"
+    assert before.stdout == "Nothing is in the trail yet.\n"
     head, first, *_ = [line for line in shown.stdout.splitlines() if line.strip()]
     assert re.split(r"\s{2,}", head.strip())[1:] == [
         *("connection", "client", "what", "outcome", "ms", "from", "more")

@@ -289,12 +289,15 @@ def _refuse_misspelt(file: Path) -> None:
 PLAINLY = {  # where pydantic speaks to programmers
     "int_parsing": "write a whole number",
     "bool_parsing": "write true or false",
+    "greater_than_equal": "write {ge} or more",
+    "less_than_equal": "write {le} or less",
 }
 
 
 def _sentence(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     name = PREFIX + str(first["loc"][0]).upper()
-    told = PLAINLY.get(first["type"], first["msg"])
+    plainly = PLAINLY.get(first["type"])
+    told = plainly.format(**first.get("ctx", {})) if plainly else first["msg"]
     message = told.removeprefix("Value error, ").rstrip(".")
     return f"{name} is refused: {message}."

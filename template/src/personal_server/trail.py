@@ -58,8 +58,10 @@ def show(
         _table(entries)
     elif not settings.trail_days:
         print("No trail is kept: MCP_TRAIL_DAYS is 0.")
+    elif since is not None or connection is not None:
+        print("There is no such entry in the trail.")
     else:
-        print("There is no such entry in the trail." if path.exists() else "There is no trail yet.")
+        print("Nothing is in the trail yet.")
     if len(found) > limit:
         print(f"There are older entries: --limit {10 * limit} shows more.", file=sys.stderr)
 
