@@ -321,6 +321,33 @@ def test_of_two_approvals_of_one_page_the_narrower_holds(
     run(scenario)
 
 
+@pytest.mark.parametrize("redeemed", [False, True], ids=["in the middle", "already"])
+def test_an_approval_to_read_that_failed_and_is_repeated_holds_for_good(redeemed: bool) -> None:
+    class FailsAtTheSecondLook(Held):
+        looks = 0
+
+        async def before(self, call: Any) -> None:
+            self.looks += call.verb == "get" and call.key == "epoch"
+            if self.looks == 2:
+                raise OSError
+
+    async def scenario(here: Replicas) -> None:
+        nonce = next(nonces)
+        code = await here.one.codes.issue(approval(nonce))
+        tokens = await here.redeem(code or "") if redeemed else None
+        failing = here.mortal(FailsAtTheSecondLook("", ""))
+        with pytest.raises(StoreUnavailable):
+            await failing.codes.issue(approval(nonce, read_only=True))
+        await here.one.codes.issue(approval(nonce, read_only=True))
+        tokens = tokens or await here.redeem(code or "")
+        here.clock.advance(Limits().code_memory_seconds + 1)
+        refreshed = await here.one.refresh(tokens.refresh, CLIENT)
+
+        assert await here.reads_only(refreshed.access)
+
+    in_memory(scenario)
+
+
 @pytest.mark.parametrize("approved", [False, True], ids=["not yet", "already"])
 def test_of_approvals_and_a_redemption_at_once_the_narrower_holds(run: Any, approved: bool) -> None:
     async def scenario(here: Replicas) -> None:

@@ -134,10 +134,10 @@ def served(place: Path, clock: Clock) -> Iterator[Site]:
         site.stop()
 
 
-async def widened_by_command(site: Site, gid: str) -> None:
+async def by_command(site: Site, gid: str, *, read_only: bool) -> None:
     command = PersonalAuthProvider(URL, PASSWORD, state_dir=site.state_dir)
     async with command.service.for_a_command() as service:
-        await service.connections.narrow(gid, False)
+        await service.connections.narrow(gid, read_only)
 
 
 # Full
@@ -206,7 +206,7 @@ def test_what_the_owner_is_refused_on_a_full_disk_gives_nothing(small: Path, clo
         with pytest.raises(StoreUnavailable):
             site.run(service.owner.change_password("another password"))
         with pytest.raises(StoreUnavailable, match=r"in a few seconds\.\Z"):
-            asyncio.run(widened_by_command(site, gid))
+            asyncio.run(by_command(site, gid, read_only=False))
         filler.unlink()
         held = site.run(service.check(house.tokens["access_token"])).read_only
         signed_in = house.sign_in()
@@ -244,6 +244,8 @@ def test_what_is_taken_on_a_full_disk_is_taken_at_once_and_told(
             with pytest.raises(StoreUnavailable):
                 site.run(take)
         theft = app.refresh(stolen["refresh_token"])
+        with pytest.raises(StoreUnavailable):
+            asyncio.run(by_command(site, narrowed, read_only=True))
         reads = site.run(service.check(house.tokens["access_token"])).read_only
         with pytest.raises(StoreUnavailable):
             site.run(service.connections.revoke_all())
@@ -258,9 +260,10 @@ def test_what_is_taken_on_a_full_disk_is_taken_at_once_and_told(
             "connection_revoked",
             "session_ended",
             "refresh_token_replayed_connection_revoked",
+            "connection_held_to_reading",
             "connection_revoked",
         ]
-        for line, gid in zip(said, [narrowed, revoked, "", robbed, "all"], strict=True):
+        for line, gid in zip(said, [narrowed, revoked, "", robbed, narrowed, "all"], strict=True):
             assert f"grant={gid}" in line or "session=all" in line
         assert {answer.status_code for answer in ended} == {401}
 

@@ -82,18 +82,23 @@ class Codes:
         wanted = ("codes", key), ("live", key), ("grants", gid), ("grants", "epoch")
         said, *found = await self._records.get_together(reading_key(gid), *wanted)
         if approval.read_only and said is None:
-            await self._records.put_soon(reading)  # whoever redeems after the next look finds it
+            # Whoever redeems after the next look finds it. Without a code nobody redeems before,
+            # and the connection itself will say it: then it need not stay.
+            is_first = found[0] is None
+            await self._records.put_soon(reading if is_first else replace(reading, ttl=None))
             found = await self._records.get_together(*wanted)
         known, live, grant, all_revoked = found
         epoch = epoch_id(all_revoked)
         if grant is not None and grant["epoch"] == epoch:
-            if approval.read_only and not held_to_reading(grant, said):
+            lasting = held_to_reading(grant, None) and held_to_reading(grant, said)
+            if approval.read_only and not lasting:
                 await self._connections.narrow(gid, True)
             return None
         if known is not None:
-            if approval.read_only and live is None and said is None:  # redeemed at this moment?
+            is_revoked = known["epoch"] != epoch
+            if approval.read_only and live is None and not is_revoked:  # redeemed at this moment?
                 await self._records.put_soon(replace(reading, ttl=None))
-            if live is None or known["epoch"] != epoch or self._clock() > known["exp"]:
+            if live is None or is_revoked or self._clock() > known["exp"]:
                 raise TicketRefused(
                     "This approval was not completed in time. Go back to the app and start again."
                 )

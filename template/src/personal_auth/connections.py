@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from personal_auth import audit
 from personal_auth.audit import Event
 from personal_auth.client import Client, plain_name
-from personal_auth.errors import StoreUnavailable
+from personal_auth.errors import NotOnDisk, StoreUnavailable
 from personal_auth.limits import Limits
 from personal_auth.records import Records
 from personal_auth.scopes import ALL, to_reading
@@ -136,15 +136,20 @@ class Connections:
 
     async def end(self, gid: str) -> bool:
         """Deletes a grant, and then what is kept beside it; True exactly once."""
-        ended = await self._records.delete("grants", gid)
+        try:
+            ended = await self._records.delete("grants", gid)
+        except NotOnDisk:  # it is ended all the same
+            with suppress(StoreUnavailable):
+                for each in _kept_beside(gid):
+                    await self._records.take(*each)
+            raise
         if ended:
             await self._tidy(gid)
         return ended
 
     async def _tidy(self, gid: str) -> None:
-        beside = (reading_key(gid), name_key(gid), ("seen", gid))
         with suppress(StoreUnavailable):  # what is left opens nothing
-            await asyncio.gather(*(self._records.delete(*each) for each in beside))
+            await asyncio.gather(*(self._records.delete(*each) for each in _kept_beside(gid)))
 
     def _beside(self, grant: Record, key: tuple[str, str], value: Record) -> Put:
         ends = grant.get("exp")
@@ -188,6 +193,10 @@ def _listed(
         calls=seen["calls"],
         address=seen["address"],
     )
+
+
+def _kept_beside(gid: str) -> tuple[tuple[str, str], ...]:
+    return reading_key(gid), name_key(gid), ("seen", gid)
 
 
 def is_grant_id(key: str) -> bool:

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, SupportsFloat
 
-from personal_auth.errors import StoreUnavailable
+from personal_auth.errors import NotOnDisk, StoreUnavailable
 from personal_auth.store import Put, SnapshotStore
 
 SOCKET_PATH_BYTES = 100  # what macOS allows, less a little
@@ -78,6 +78,8 @@ class ControlServer:
             while line := await reader.readline():
                 try:
                     answer = {"ok": await self._answer(json.loads(line))}
+                except NotOnDisk as error:
+                    answer = {"error": str(error), "held": True}
                 except (StoreUnavailable, ValueError, KeyError, TypeError, RecursionError) as error:
                     answer = {"error": str(error)}
                 writer.write(json.dumps(answer).encode() + b"\n")
@@ -90,9 +92,9 @@ class ControlServer:
             case "get":
                 return await store.get(request["key"], collection=collection)
             case "put":
-                ttl, gives = request.get("ttl"), request.get("gives", False)
-                put = Put(collection, request["key"], dict(request["value"]), ttl, gives is True)
-                return await store.put_together([put])
+                key, value = request["key"], dict(request["value"])
+                ttl, gives = request.get("ttl"), request.get("gives") is True
+                return await store.put_together([Put(collection or "", key, value, ttl, gives)])
             case "delete":
                 return await store.delete(request["key"], collection=collection)
             case "keys":
@@ -161,7 +163,6 @@ class ControlStore:
         finally:
             writer.close()
         if "error" in answer:
-            raise StoreUnavailable(
-                f"The running server could not do that: {answer['error'].rstrip('.')}."
-            )
+            refused = NotOnDisk if answer.get("held") else StoreUnavailable
+            raise refused(f"The running server could not do that: {answer['error'].rstrip('.')}.")
         return answer["ok"]

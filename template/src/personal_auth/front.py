@@ -32,6 +32,7 @@ OWN_PATHS = {MCP_PATH, *PAGES}
 READINESS = "/readyz"  # for balancers, which ask by address
 LIVENESS = "/healthz"  # answers also while the state cannot be opened
 EXPOSED = "WWW-Authenticate, Mcp-Session-Id, Retry-After"
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 HEADER_LIST = re.compile(r"[A-Za-z0-9\-]{1,64}(?: ?, ?[A-Za-z0-9\-]{1,64}){0,31}\Z")
 
 Check = Callable[[str], Awaitable[Connection]]
@@ -136,7 +137,7 @@ class Front:
                 f"This server is {self._identity.issuer}: it does not answer for another Host."
                 " Set MCP_PUBLIC_URL to the address that people use.",
             )
-        if not scope["path"].isprintable():  # the router takes one line's end for the path's
+        if CONTROL.search(scope["path"]):  # the router takes the end of a line for the path's
             return _plain(404, "not_found", "There is nothing at this address.")
         if scope["path"].endswith("/"):
             _drop_trailing_slash(scope)

@@ -127,7 +127,8 @@ class Keyring:
             Put(*_name_key(key), {"name": shown}),
             Put(*_used_key(key), {"count": new.count, "last": None}),
         )
-        await self._write_index([*(each.id for each in enrolled), key])
+        with audit.in_force(Event.PASSKEY_ADDED, passkey=key, name=shown):
+            await self._write_index([*(each.id for each in enrolled), key])
         added = await self.find(new.credential)
         if added is None:
             await self._records.delete(*_key(key))
@@ -152,10 +153,10 @@ class Keyring:
             removed = await self._records.delete(*_key(key))
         if not removed:
             return False
+        audit.record(Event.PASSKEY_REMOVED, passkey=key)
         await self._write_index([each for each in await self._index() if each != key])
         for beside in (_name_key(key), _used_key(key)):
             await self._records.delete(*beside)
-        audit.record(Event.PASSKEY_REMOVED, passkey=key)
         return True
 
     async def used(self, passkey: Passkey, count: int) -> None:

@@ -108,6 +108,7 @@ class SnapshotStore:
             StartRefused: It is not ours, a later version wrote it, or it is damaged.
         """
         self._rows.clear()
+        self._gifts.clear()
         self._soonest = math.inf
         if state is None:
             return
@@ -212,7 +213,7 @@ class SnapshotStore:
 
     def _take_back(self) -> None:
         for gift in reversed(self._gifts):
-            if self._rows[gift.collection].get(gift.key) is not gift.row:
+            if self._rows.get(gift.collection, {}).get(gift.key) is not gift.row:
                 continue  # something came after it, or it was taken
             if gift.before is None:
                 del self._rows[gift.collection][gift.key]
