@@ -327,7 +327,7 @@ def test_a_window_of_somebody_else_is_cut_off_from_it(public: Place, open_page: 
     opened.value.wait_for_load_state()
 
     assert opened.value.evaluate("window.opener") is None
-    assert page.evaluate("window.there.closed")
+    page.wait_for_function("window.there.closed")  # this page hears of it a moment later
 
 
 def test_names_of_right_to_left_letters_turn_nothing_around(public: Place, open_page: Open) -> None:
