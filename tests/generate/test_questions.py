@@ -302,3 +302,12 @@ def names_of(package: Distribution) -> set[str]:
         if path.suffix == ".py" and ".." not in path.parts:
             names.add(path.parts[0].removesuffix(".py"))
     return {name.lower().replace("-", "_") for name in names}
+
+
+def test_what_is_asked_fits_a_terminal_of_80_columns() -> None:
+    asked = [f"🎤 {details['help']}" for details in questions().values()]
+    lines = CONFIGURATION["_message_before_copy"].splitlines()
+
+    assert len(asked) == len(ORDER.split())
+    assert max(len(line) for line in lines) <= 80
+    assert max(len(line) for line in asked) < 78  # what is longer is cut there, without a word
