@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.deploy.rendering import changed
-from tests.support.programs import free_port, need, wait_for
+from tests.support.programs import free_port, need, wait_for_certificate
 from tests.support.tls import Authority
 
 # By kind: the answer that a project is rendered with, and the program. Debian's Caddy is of 2022,
@@ -100,9 +99,7 @@ def front(kind: str, deploy: Path, folder: Path, url: str) -> Iterator[Front]:
     http_port = free_port()
     process, authority = start(need(program), deploy, folder, http_port)
     try:
-        wait_for(int(url.rpartition(":")[2]))
-        while not authority.exists():
-            time.sleep(0.02)
+        wait_for_certificate(int(url.rpartition(":")[2]), authority)
         yield Front(tunnel, folder, url, authority, http_port)
     finally:
         process.terminate()

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -130,9 +131,7 @@ def caddy(folder: Path, behind: int) -> Iterator[tuple[str, Path]]:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     root = folder / "caddy/pki/authorities/local/root.crt"
     try:
-        wait_for(port)
-        while not root.exists():
-            time.sleep(0.02)
+        wait_for_certificate(port, root)
         yield f"https://localhost:{port}", root
     finally:
         process.terminate()
@@ -201,6 +200,23 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def wait_for_certificate(port: int, authority: Path) -> None:
+    """Waits until a proxy shows a certificate of an authority that it may still be making."""
+    wait_for(port)
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            tls = ssl.create_default_context(cafile=authority)
+            with (
+                socket.create_connection(("127.0.0.1", port), 5) as plain,
+                tls.wrap_socket(plain, server_hostname="localhost"),
+            ):
+                return
+        except OSError:  # also what TLS has to say
+            assert time.monotonic() < deadline, f"no certificate at port {port}"
+            time.sleep(0.02)
 
 
 def as_postgres(folder: str, *command: object) -> None:
