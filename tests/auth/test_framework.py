@@ -228,7 +228,7 @@ def test_a_tool_learns_the_grant_and_never_the_token(tmp_path: Path) -> None:
     server.app.state.fastmcp_server.tool(
         lambda: str(seen.append(get_access_token())), name="who", description="Says who calls."
     )
-    app, tokens = connect(server)  # type: ignore[arg-type]
+    app, tokens = connect(server)
     message = {**CALL, "params": {"name": "who"}}
     headers = {"authorization": f"Bearer {tokens['access_token']}", "accept": "*/*"}
 

@@ -81,7 +81,7 @@ class Target:
 @pytest.fixture(scope="module")
 def connected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     server = AppServer(tmp_path_factory.mktemp("fuzz") / "state")
-    app, tokens = connect(server, token_endpoint_auth_method="client_secret_post")  # type: ignore[arg-type]
+    app, tokens = connect(server, token_endpoint_auth_method="client_secret_post")
     yield Target(server, app, tokens["access_token"], tokens["refresh_token"])
     server.stop()
 

@@ -350,7 +350,7 @@ def test_what_a_tool_does_to_its_access_token_ends_with_the_call(tmp_path: Path)
 
     server = AppServer(tmp_path / "state", add=lambda built, _: built.tool(spoil))
     try:
-        _, tokens = connect(server)  # type: ignore[arg-type]
+        _, tokens = connect(server)
         answers = [
             server.visitor().post(
                 "/mcp",

@@ -117,7 +117,7 @@ def revoke(app: App, token: str) -> httpx.Response:
 
 
 def test_a_refresh_is_one_durable_write(work: Work) -> None:
-    app, tokens = connect(work.server)  # type: ignore[arg-type]
+    app, tokens = connect(work.server)
     work.written()
 
     fresh = app.refresh(tokens["refresh_token"]).json()
@@ -170,8 +170,8 @@ def test_a_sign_in_in_a_browser_that_is_known_is_one_durable_write_too(work: Wor
 
 
 def test_a_revocation_is_one_durable_write_and_one_for_what_is_beside_the_grant(work: Work) -> None:
-    unused, its_tokens = connect(work.server)  # type: ignore[arg-type]
-    used, tokens = connect(work.server)  # type: ignore[arg-type]
+    unused, its_tokens = connect(work.server)
+    used, tokens = connect(work.server)
     work.server.visitor().call(tokens["access_token"])
     work.written()
 
@@ -223,7 +223,7 @@ def test_a_registration_that_does_not_fit_its_id_is_written_with_those_of_its_mo
 
 
 def test_calls_are_written_once_a_minute_however_many_there_are(work: Work) -> None:
-    _, tokens = connect(work.server)  # type: ignore[arg-type]
+    _, tokens = connect(work.server)
     caller = work.server.visitor()
     work.written()
 
@@ -281,7 +281,7 @@ def test_a_password_that_is_set_in_plain_text_is_hashed_once_more_and_never_agai
 
 
 def test_nothing_but_a_typed_password_is_hashed(work: Work) -> None:
-    app, tokens = connect(work.server)  # type: ignore[arg-type]
+    app, tokens = connect(work.server)
     browser = work.server.visitor()
     approve(app, browser)
     work.hashed()
@@ -346,7 +346,7 @@ async def use_every_connection(store: SharedStore) -> None:
 
 
 def test_a_call_asks_for_its_token_and_then_for_all_that_it_depends_on(far: Far) -> None:
-    _, tokens = connect(far.server)  # type: ignore[arg-type]
+    _, tokens = connect(far.server)
     caller = far.server.visitor()
     caller.call(tokens["access_token"])  # notes that the connection was used, once a minute
 
@@ -371,7 +371,7 @@ def test_what_needs_no_state_asks_for_nothing(far: Far) -> None:
 
 
 def test_a_refresh_reads_twice_and_writes_once(far: Far) -> None:
-    app, tokens = connect(far.server)  # type: ignore[arg-type]
+    app, tokens = connect(far.server)
 
     found = far.steps(lambda: app.refresh(tokens["refresh_token"]))
     retried = far.steps(lambda: app.refresh(tokens["refresh_token"]))
@@ -404,7 +404,7 @@ def test_a_code_is_claimed_and_its_grant_is_written_last(far: Far) -> None:
 
 
 def test_a_revocation_deletes_the_grant_first_and_what_is_beside_it_together(far: Far) -> None:
-    app, tokens = connect(far.server)  # type: ignore[arg-type]
+    app, tokens = connect(far.server)
 
     found = far.steps(lambda: revoke(app, tokens["refresh_token"]))
 

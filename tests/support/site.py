@@ -224,7 +224,7 @@ def approve(app: App, owner: Visitor | None = None, **changes: str | None) -> st
     return answer_of(answer)["code"]
 
 
-def connect(site: Place, **metadata: Any) -> tuple[App, dict[str, Any]]:
+def connect(site: Host, **metadata: Any) -> tuple[App, dict[str, Any]]:
     """Takes an app all the way; returns it and its token answer."""
     app = App.register(site, **metadata)
     answer = app.redeem(approve(app))

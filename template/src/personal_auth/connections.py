@@ -107,11 +107,8 @@ class Connections:
             return False
         put = self._beside(grant, reading_key(gid), {"read_only": read_only})
         about = {"grant": gid, "client": grant["client"]["name"]}
-        if not read_only:
-            said = await self._say(gid, replace(put, gives=True))
-        else:
-            with audit.in_force(Event.NARROWED, **about):
-                said = await self._say(gid, put)
+        with audit.in_force(Event.NARROWED, **about) if read_only else nullcontext():
+            said = await self._say(gid, replace(put, gives=not read_only))
         if said:
             audit.record(Event.NARROWED if read_only else Event.WIDENED, **about)
         return said

@@ -99,7 +99,7 @@ class SnapshotStore:
         self._rows: dict[str, dict[str, Row]] = {}
         self._soonest = math.inf  # when the first row expires
         self._gifts: list[Gift] = []  # that are not on disk yet
-        self._writer = Writer(self.dump, save, later, kept=self._kept, failed=self._take_back)
+        self._writer = Writer(self.dump, save, later, kept=self._kept, not_kept=self._take_back)
 
     def load(self, state: object) -> None:
         """Takes over a stored state; None is an empty one.

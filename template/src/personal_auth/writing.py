@@ -34,7 +34,7 @@ class Writer:
         save: Writes it durably; called in a thread.
         later: Within how many seconds a change is written for which nobody waits.
         kept: Called with the version that is on disk.
-        failed: Called after a failed write, before anybody hears of it.
+        not_kept: Called after a failed write, before anybody hears of it.
     """
 
     def __init__(
@@ -44,13 +44,13 @@ class Writer:
         later: float,
         *,
         kept: Callable[[int], None],
-        failed: Callable[[], None],
+        not_kept: Callable[[], None],
     ) -> None:
         self._dump = dump
         self._save = save
         self._later = later
         self._kept = kept
-        self._not_kept = failed
+        self._not_kept = not_kept
         self._version = self._durable = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="state")  # one, so in order
         self._writing: Write | None = None
